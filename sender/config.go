@@ -1,0 +1,292 @@
+package sender
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/volleymail/volley/internal/smtp"
+	"github.com/volleymail/volley/mx"
+	"github.com/volleymail/volley/throttle"
+)
+
+// Config of a Sender. Only Hostname is required; each zero field means the
+// default it names.
+type Config struct {
+	// Hostname is the EHLO name: the public DNS name of this machine, whose
+	// address should lead back to it (RFC 5321 §4.1.1.1). Required.
+	Hostname string
+
+	// Sources are the ways out. Mail is spread over them: each has limits of its
+	// own at every destination. nil = one, with the system's address.
+	Sources []Source
+
+	// Streams are the kinds of mail, by Message.Stream. A Message with Stream ""
+	// needs no entry; any other name must be here.
+	Streams map[string]Stream
+
+	// Routes say where mail goes instead of to the recipient domain's own
+	// servers, or what is asked of these. The first that matches counts.
+	Routes []Route
+
+	// Resolver finds mail servers. nil = package mx's, on the name servers of
+	// the system.
+	Resolver mx.Resolver
+
+	// Policy sets the limits of each destination. nil = throttle.Default().
+	Policy throttle.Policy
+
+	// Signer signs each mail of streams that have no Signer of their own.
+	// nil = not signed, which large receivers refuse.
+	Signer Signer
+
+	// Suppression is asked right before each attempt. nil = nobody is suppressed.
+	Suppression Suppression
+
+	// Retry says when and how long a failed recipient is tried again.
+	Retry Retry
+
+	// MaxConns bounds the connections open at once, over all destinations.
+	// 0 = 1000. Mind the limit of open files.
+	MaxConns int
+
+	// Window bounds the recipients that one Send has taken and not yet yielded.
+	// Each waiting one costs under 300 bytes beside its Message. A destination
+	// that is slow or down keeps its recipients in the window, so it should be
+	// as large as memory allows. 0 = 1,000,000.
+	Window int
+
+	// MaxMessageSize bounds a rendered mail, in bytes. 0 = 64 MiB.
+	MaxMessageSize int
+
+	// Port of the recipients' servers. 0 = 25. Others are for tests.
+	Port uint16
+
+	// Dial opens a connection to address ("192.0.2.1:25", or "host:port" of a
+	// relay). nil = net.Dialer, bound to the Source's Addr.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	// TLS is the base of the TLS configuration of each connection; name and
+	// verification are set as the route demands. nil = defaults, TLS 1.2 and up.
+	TLS *tls.Config
+
+	// Timeouts bound each step of a conversation.
+	Timeouts Timeouts
+
+	// Observe is told what happens, from many goroutines at once. It must be
+	// quick: the destination waits for it. nil = nobody.
+	Observe func(Event)
+
+	// Logger gets warnings about destinations and the Sender's own trouble.
+	// nil = silent.
+	Logger *slog.Logger
+}
+
+// Signer makes header fields that authenticate a mail, such as DKIM-Signature.
+// Package dkim's Signer is one. It is called once for each attempt, from many
+// goroutines.
+type Signer interface {
+	// Sign returns complete header fields, each ended by CRLF, to be put before
+	// msg, which is the whole mail as it goes out. from and to are its envelope.
+	Sign(now time.Time, from string, to []string, msg []byte) ([]byte, error)
+}
+
+// Suppression says who must not be mailed.
+type Suppression interface {
+	// Suppressed reports whether recipient must not get mail of the stream now,
+	// and why. After an error the recipient is tried again later.
+	Suppressed(ctx context.Context, recipient, stream string) (reason string, suppressed bool, err error)
+}
+
+// Timeouts bound each step of a conversation. Zero = the default, which is the
+// minimum that RFC 5321 §4.5.3.2 asks for where it names one.
+type Timeouts struct {
+	Connect  time.Duration // TCP connection; default 30s
+	Greeting time.Duration // default 5m
+	Hello    time.Duration // EHLO; default 5m
+	TLS      time.Duration // handshake; default 2m
+	Auth     time.Duration // default 5m
+	Mail     time.Duration // default 5m
+	Rcpt     time.Duration // default 5m
+	Data     time.Duration // DATA to its 354; default 2m
+	Block    time.Duration // each piece of the message; default 3m
+	Dot      time.Duration // end of the message to its reply; shorter makes duplicates; default 10m
+	Quit     time.Duration // default 5s
+}
+
+func (t Timeouts) smtp() smtp.Timeouts {
+	return smtp.Timeouts{Greeting: t.Greeting, Hello: t.Hello, TLS: t.TLS, Auth: t.Auth, Mail: t.Mail,
+		Rcpt: t.Rcpt, Data: t.Data, Block: t.Block, Dot: t.Dot, Quit: t.Quit}
+}
+
+// Source is a way out.
+type Source struct {
+	Name     string     // names it in results and to the Policy; unique; "" = Addr, else "default"
+	Addr     netip.Addr // local address to send from; zero = the system's choice
+	Hostname string     // EHLO name that fits the address; "" = Config.Hostname
+}
+
+// Stream is a kind of mail: receipts, newsletter, promotion.
+type Stream struct {
+	Signer       Signer        // nil = Config.Signer
+	Lifetime     time.Duration // how long to try; 0 = Retry.Lifetime
+	RetryUnknown bool          // try again after a loss past the end of the message: may deliver twice
+}
+
+// Route changes where the mail of some recipient domains goes and how.
+type Route struct {
+	// Domain that it is for: "example.com", "*.example.com" (its subdomains) or
+	// "*" (all). Required.
+	Domain string
+
+	// Relay is the server that takes the mail: "host" or "host:port", port 587
+	// if none is named (465 with TLSImplicit). "" = the domain's own servers.
+	Relay string
+
+	// Username and Password log in to the relay (RFC 4954), by the best of
+	// SCRAM-SHA-256, SCRAM-SHA-1, PLAIN and LOGIN that it offers; the last two
+	// only under TLS. Mechanism asks for one of these, CRAM-MD5 or XOAUTH2
+	// (Password is then the token).
+	Username, Password string
+	Mechanism          string
+
+	// TLS demanded. The default is opportunistic, but TLSVerify for a relay
+	// with a password.
+	TLS TLSMode
+}
+
+// TLSMode says how much TLS is asked of a server.
+type TLSMode uint8
+
+// The modes.
+const (
+	TLSDefault       TLSMode = iota // see Route.TLS
+	TLSOpportunistic                // STARTTLS if offered, any certificate; in clear if that fails
+	TLSNone                         // never: for servers whose TLS is broken
+	TLSRequired                     // STARTTLS or no delivery, any certificate
+	TLSVerify                       // STARTTLS or no delivery, certificate verified
+	TLSImplicit                     // TLS from the first byte, certificate verified (RFC 8314)
+)
+
+// config is a Config checked and with every default filled in.
+type config struct {
+	Config
+	routes []*route
+	log    *slog.Logger
+}
+
+const defaultWindow = 1_000_000
+
+func (c Config) check() (*config, error) {
+	var errs []error
+	bad := func(format string, a ...any) { errs = append(errs, fmt.Errorf("sender: Config."+format, a...)) }
+	if err := checkHostname(c.Hostname); err != nil {
+		bad("Hostname %q: %w: set it to this machine's public DNS name, such as mail.example.com (RFC 5321 §4.1.1.1)", c.Hostname, err)
+	}
+	checkSources(&c, bad)
+	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
+		if c.Streams[name].Lifetime < 0 {
+			bad("Streams[%q].Lifetime is negative: 0 means Retry.Lifetime", name)
+		}
+	}
+	routes := checkRoutes(c.Routes, bad)
+	c.Retry.check(bad)
+	checkNumbers(&c, bad)
+	if c.Policy == nil {
+		c.Policy = throttle.Default()
+	}
+	if c.Timeouts.Connect == 0 {
+		c.Timeouts.Connect = 30 * time.Second
+	}
+	if c.Observe == nil {
+		c.Observe = func(Event) {}
+	}
+	log := c.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if len(errs) == 0 && c.Resolver == nil {
+		r, err := mx.New(mx.Config{Self: c.hostnames()})
+		if err != nil {
+			bad("Resolver: %w", err)
+		}
+		c.Resolver = r
+	}
+	return &config{Config: c, routes: routes, log: log}, errors.Join(errs...)
+}
+
+// checkNumbers fills in the defaults of plain numbers and refuses negative ones.
+func checkNumbers(c *Config, bad func(string, ...any)) {
+	for _, n := range []struct {
+		name  string
+		field *int
+		def   int
+	}{
+		{"MaxConns", &c.MaxConns, 1000},
+		{"Window", &c.Window, defaultWindow},
+		{"MaxMessageSize", &c.MaxMessageSize, 64 << 20},
+	} {
+		switch {
+		case *n.field < 0:
+			bad("%s is %d: it must be positive, or 0 for %d", n.name, *n.field, n.def)
+		case *n.field == 0:
+			*n.field = n.def
+		}
+	}
+	if c.Port == 0 {
+		c.Port = 25
+	}
+	t := &c.Timeouts
+	for name, d := range map[string]time.Duration{"Connect": t.Connect, "Greeting": t.Greeting, "Hello": t.Hello, "TLS": t.TLS,
+		"Auth": t.Auth, "Mail": t.Mail, "Rcpt": t.Rcpt, "Data": t.Data, "Block": t.Block, "Dot": t.Dot, "Quit": t.Quit} {
+		if d < 0 {
+			bad("Timeouts.%s is %v: it must be positive, or 0 for the default", name, d)
+		}
+	}
+}
+
+func checkSources(c *Config, bad func(string, ...any)) {
+	if len(c.Sources) == 0 {
+		c.Sources = []Source{{}}
+	}
+	c.Sources = slices.Clone(c.Sources)
+	seen := map[string]bool{}
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		if s.Name == "" {
+			s.Name = "default"
+			if s.Addr.IsValid() {
+				s.Name = s.Addr.String()
+			}
+		}
+		if seen[s.Name] {
+			bad("Sources[%d].Name %q is used twice: give each source a name of its own", i, s.Name)
+		}
+		seen[s.Name] = true
+		if s.Hostname == "" {
+			s.Hostname = c.Hostname
+		} else if err := checkHostname(s.Hostname); err != nil {
+			bad("Sources[%d].Hostname %q: %w: set it to the DNS name of its address, or leave it empty for Config.Hostname", i, s.Hostname, err)
+		}
+	}
+}
+
+// hostnames of ourselves, for the resolver to notice loops.
+func (c *Config) hostnames() []string {
+	names := []string{c.Hostname}
+	for _, s := range c.Sources {
+		names = append(names, s.Hostname)
+		if s.Addr.IsValid() {
+			names = append(names, s.Addr.String())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

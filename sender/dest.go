@@ -1,0 +1,292 @@
+package sender
+
+import (
+	"slices"
+	"time"
+
+	"github.com/volleymail/volley/bounce"
+	"github.com/volleymail/volley/internal/smtp"
+	"github.com/volleymail/volley/throttle"
+)
+
+// dest is a destination: a site as one source reaches it. It has the limits and
+// the connections. All fields belong to the site's goroutine.
+type dest struct {
+	site   *site
+	source *Source
+	ctl    throttle.Controller
+
+	sessions []*session // open or opening
+	asking   []*session // those of sessions that wait for a job, the last one waits least
+	opening  int        // those of sessions that are not ready yet
+	wanted   int        // connections asked of the budget and not granted yet
+	free     []*job     // for reuse
+
+	pausedUntil time.Time
+	pausedBy    bounce.Reply
+	pauses      int // slow-downs in a row, nothing delivered in between
+	failures    int // failed connections in a row
+	used        time.Time
+}
+
+// maxRcpts is how many recipients every server must take in a transaction
+// (RFC 5321 §4.5.3.1.8).
+const maxRcpts = 100
+
+// lostLimit is how many connections in a row may be lost before anything was
+// delivered until the destination counts as failing.
+const lostLimit = 3
+
+func newDest(st *site, src *Source, domain string) *dest {
+	key := throttle.Key{Site: st.name, Domain: domain, Source: src.Name}
+	return &dest{site: st, source: src, ctl: st.s.cfg.Policy.For(key)}
+}
+
+// mayStart reports whether a message may start now.
+func (d *dest) mayStart(now time.Time) bool {
+	return !now.Before(d.pausedUntil) && !d.site.stopping && !d.ctl.Next(now).After(now)
+}
+
+// serve gives jobs to sessions that wait for one.
+func (d *dest) serve(now time.Time) {
+	for len(d.asking) > 0 && d.site.queue.ready.n > 0 && d.mayStart(now) {
+		c := d.asking[len(d.asking)-1]
+		if c.full(d.ctl.Conns(now).Messages) {
+			c.leaving = true
+			d.answer(c, nil)
+			continue
+		}
+		j := d.job()
+		if !d.site.fill(j, c.maxRcpts(), now) {
+			return
+		}
+		d.give(c, j, now)
+	}
+}
+
+// asked answers a session that wants a job: at once if there is one, or if it
+// must not wait.
+func (d *dest) asked(c *session, inFlight bool, now time.Time) {
+	conns := d.ctl.Conns(now)
+	if c.leaving || d.site.stopping || c.full(conns.Messages) || len(d.sessions)-d.leavingCount() > conns.Max {
+		c.leaving = true
+		d.answer(c, nil)
+		return
+	}
+	if d.site.queue.ready.n > 0 && d.mayStart(now) {
+		if j := d.job(); d.site.fill(j, c.maxRcpts(), now) {
+			d.give(c, j, now)
+			return
+		}
+	}
+	if inFlight {
+		d.answer(c, nil)
+		return
+	}
+	c.idleSince = now
+	d.asking = append(d.asking, c)
+}
+
+func (d *dest) leavingCount() (n int) {
+	for _, c := range d.sessions {
+		if c.leaving {
+			n++
+		}
+	}
+	return n
+}
+
+// give starts a transaction: this is the moment that the limits count.
+func (d *dest) give(c *session, j *job, now time.Time) {
+	d.ctl.Take(now)
+	d.used = now
+	c.jobs = append(c.jobs, j)
+	c.taken++
+	d.answer(c, j)
+}
+
+// answer replies to a session that asked; nil means none, or, to one that
+// waits, that it should close.
+func (d *dest) answer(c *session, j *job) {
+	if i := slices.Index(d.asking, c); i >= 0 {
+		d.asking = slices.Delete(d.asking, i, i+1)
+	}
+	c.reply <- j // has room: there is one answer for each question
+}
+
+func (d *dest) job() *job {
+	if n := len(d.free); n > 0 {
+		j := d.free[n-1]
+		d.free = d.free[:n-1]
+		return j
+	}
+	return new(job)
+}
+
+// recycle keeps a settled job for the next transaction.
+func (d *dest) recycle(j *job) {
+	clear(j.items)
+	clear(j.tx.Rcpts)
+	*j = job{items: j.items[:0], tx: smtp.Transaction{Rcpts: j.tx.Rcpts[:0]}}
+	if len(d.free) < 8 && cap(j.items) <= maxRcpts {
+		d.free = append(d.free, j)
+	}
+}
+
+// grow asks for another connection where mail may start now and nobody is free
+// to take it. While nothing is known of the destination it opens one, then as
+// many as are open already (slow start), so a dead one costs one connection.
+func (d *dest) grow(now time.Time) (wake time.Time) {
+	if d.site.queue.ready.n == 0 || d.site.stopping {
+		return time.Time{}
+	}
+	if now.Before(d.pausedUntil) {
+		return d.pausedUntil
+	}
+	if next := d.ctl.Next(now); next.After(now) {
+		return next
+	}
+	conns := d.ctl.Conns(now)
+	for {
+		pending := d.opening + d.wanted
+		switch {
+		case len(d.asking) > 0 || pending >= max(1, len(d.sessions)-d.opening):
+			return time.Time{} // there is or will be somebody to serve it
+		case len(d.sessions)+d.wanted >= conns.Max || pending >= d.site.queue.ready.n:
+			return conns.Next // a suspension ends by then, if the Controller says so
+		case conns.Next.After(now):
+			return conns.Next
+		}
+		d.wanted++
+		d.site.s.sched.box.put(schedMsg{kind: schedWant, dest: d})
+		if conns.Next = d.ctl.Conns(now).Next; conns.Next.After(now) {
+			return conns.Next
+		}
+	}
+}
+
+// granted opens a connection out of the budget, if it is still of use.
+func (d *dest) granted(now time.Time) {
+	d.wanted--
+	conns := d.ctl.Conns(now)
+	if d.site.queue.ready.n == 0 || d.site.stopping || now.Before(d.pausedUntil) ||
+		len(d.sessions) >= conns.Max || conns.Next.After(now) {
+		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
+		return
+	}
+	d.ctl.Observe(now, throttle.Feedback{Event: throttle.Opening, Conns: len(d.sessions)})
+	c := newSession(d)
+	d.sessions = append(d.sessions, c)
+	d.opening++
+	d.used = now
+	go c.run(d.site.route)
+}
+
+// opened notes that a session is ready.
+func (d *dest) opened(c *session, open *smtp.Session, now time.Time) {
+	d.opening--
+	c.open = open
+	d.site.s.cfg.Observe(Event{Kind: EventConnOpened, Time: now, Site: d.site.name, Source: d.source.Name, Host: c.host, TLS: open.TLS() != nil})
+}
+
+// rest closes sessions that have been idle for long enough, and returns when to
+// look again.
+func (d *dest) rest(now time.Time) (wake time.Time) {
+	if len(d.asking) == 0 {
+		return time.Time{}
+	}
+	conns := d.ctl.Conns(now)
+	for _, c := range slices.Clone(d.asking) {
+		until := c.idleSince.Add(conns.Idle)
+		if d.site.stopping || !now.Before(until) || len(d.sessions) > conns.Max {
+			c.leaving = true
+			d.answer(c, nil)
+		} else {
+			wake = sooner(wake, until)
+		}
+	}
+	return wake
+}
+
+// closed notes that a session is gone.
+func (d *dest) closed(c *session, err error, now time.Time) {
+	d.sessions = slices.DeleteFunc(d.sessions, func(x *session) bool { return x == c })
+	d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
+	kind := EventConnClosed
+	if c.open == nil {
+		d.opening--
+		kind = EventConnFailed
+	}
+	d.site.s.cfg.Observe(Event{Kind: kind, Time: now, Site: d.site.name, Source: d.source.Name, Host: c.host, Err: err})
+	if err == nil || d.site.stopping || c.sent > 0 {
+		return
+	}
+	d.ctl.Observe(now, throttle.Feedback{Event: throttle.ConnFailed, Conns: len(d.sessions) + 1})
+	d.failures++
+	if c.open == nil || d.failures >= lostLimit {
+		d.unreachable(d.failureOf(err), now)
+	}
+}
+
+// failureOf puts a connection's error in the words of package bounce.
+func (d *dest) failureOf(err error) *failure {
+	f := localFailure(bounce.StageConnect, bounce.Status{4, 4, 1}, err) // RFC 3463 §3.5
+	if e := sessionError(err); e != nil {
+		if e.Reply.Code != 0 || e.Reply.Text != "" {
+			f.reply = e.Reply
+			f.class = bounce.Classify(e.Reply)
+		} else {
+			f.reply.Stage = e.Stage
+			f.class = bounce.Classify(f.reply)
+		}
+	}
+	f.source = d.source.Name
+	return f
+}
+
+// unreachable holds the destination after no connection came about, or none
+// that carried anything. The wait grows with each failure: one probe goes out
+// for all that waits.
+func (d *dest) unreachable(f *failure, now time.Time) {
+	if f.class.Category == bounce.InvalidDomain && f.class.Permanent {
+		d.site.reject(f, now) // 521 or 556 from all hosts, RFC 7504
+		return
+	}
+	d.hold(now.Add(d.site.s.cfg.Retry.wait(d.failures, f.class.RetryAfter)), f.reply, now)
+	d.site.fail(f, d.pausedUntil, now)
+}
+
+// slowDown holds the destination after a reply that asks for it. Replies to
+// what was under way when it was held already do not count again.
+func (d *dest) slowDown(f *failure, now time.Time) {
+	if now.Before(d.pausedUntil) {
+		return
+	}
+	d.pauses++
+	d.hold(now.Add(d.site.s.cfg.Retry.pause(d.pauses, f.class.RetryAfter)), f.reply, now)
+}
+
+func (d *dest) hold(until time.Time, why bounce.Reply, now time.Time) {
+	d.pausedUntil, d.pausedBy = until, why
+	d.site.s.cfg.log.Warn("destination held", "site", d.site.name, "source", d.source.Name, "until", until, "reply", why.String())
+	d.site.s.cfg.Observe(Event{Kind: EventPaused, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
+}
+
+// recovered notes a delivery.
+func (d *dest) recovered() {
+	d.pauses, d.failures = 0, 0
+}
+
+// forgetAfter is longer than any window of a Controller that does not say
+// itself when it has nothing to remember.
+const forgetAfter = 25 * time.Hour
+
+func (d *dest) forgettable(now time.Time) bool {
+	if now.Before(d.pausedUntil) {
+		return false
+	}
+	if i, ok := d.ctl.(interface{ Idle(time.Time) bool }); ok {
+		return i.Idle(now)
+	}
+	return now.Sub(d.used) > forgetAfter
+}

@@ -1,0 +1,196 @@
+package sender
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/volleymail/volley/bounce"
+)
+
+// item is one recipient on its way: all that is held for one that waits. It
+// belongs to whoever holds it: run, scheduler, site or session, one at a time.
+type item struct {
+	msg    *Message
+	run    *run
+	domain *domain
+	last   *failure // of the last attempt, nil before the first
+	next   *item    // in a list
+	born   int64    // when the Sender took it, Unix nanoseconds
+	due    int64    // not before
+	id     uint64   // number of the message: orders items, makes the Message-ID
+	rcpt   uint32   // index in msg.To
+	tries  uint16   // failed attempts
+	again  uint16   // times it was put back undecided since the last attempt
+}
+
+// failure is what an attempt ended with.
+type failure struct {
+	reply  bounce.Reply
+	class  bounce.Class
+	source string
+	tls    bool
+	dot    bool // the end of the message was on the wire
+	err    error
+}
+
+func (it *item) recipient() string { return it.msg.To[it.rcpt] }
+
+// list is a queue of items linked through next.
+type list struct {
+	head, tail *item
+	n          int
+}
+
+func (l *list) pushBack(it *item) {
+	it.next = nil
+	if l.tail == nil {
+		l.head = it
+	} else {
+		l.tail.next = it
+	}
+	l.tail = it
+	l.n++
+}
+
+func (l *list) pushFront(it *item) {
+	it.next = l.head
+	l.head = it
+	if l.tail == nil {
+		l.tail = it
+	}
+	l.n++
+}
+
+func (l *list) pop() *item {
+	it := l.head
+	if it == nil {
+		return nil
+	}
+	l.head = it.next
+	if l.head == nil {
+		l.tail = nil
+	}
+	it.next = nil
+	l.n--
+	return it
+}
+
+// prepend puts all of front before l.
+func (l *list) prepend(front list) {
+	if front.n == 0 {
+		return
+	}
+	front.tail.next = l.head
+	l.head = front.head
+	if l.tail == nil {
+		l.tail = front.tail
+	}
+	l.n += front.n
+}
+
+// filter keeps the items for which keep is true, in order; keep may hand the
+// others on.
+func (l *list) filter(keep func(*item) bool) {
+	old := *l
+	*l = list{}
+	for it := old.pop(); it != nil; it = old.pop() {
+		if keep(it) {
+			l.pushBack(it)
+		}
+	}
+}
+
+// later is a heap of items that are not due yet. Items of one message that
+// become due together stay together.
+type later []*item
+
+func (h later) Len() int { return len(h) }
+func (h later) Less(i, j int) bool {
+	if h[i].due != h[j].due {
+		return h[i].due < h[j].due
+	}
+	return h[i].id < h[j].id
+}
+func (h later) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *later) Push(x any)   { *h = append(*h, x.(*item)) }
+func (h *later) Pop() any {
+	old := *h
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return it
+}
+
+// queue holds the items of a site: those that can go and those that wait for
+// their time. Owned by the site.
+type queue struct {
+	ready list
+	later later
+}
+
+func (q *queue) len() int { return q.ready.n + len(q.later) }
+
+// add puts a new item behind the others.
+func (q *queue) add(it *item) { q.ready.pushBack(it) }
+
+// putBack puts undecided items before the others, in order.
+func (q *queue) putBack(items []*item) {
+	for i := len(items) - 1; i >= 0; i-- {
+		q.ready.pushFront(items[i])
+	}
+}
+
+// postpone keeps the item until it is due.
+func (q *queue) postpone(it *item, due time.Time) {
+	it.due = due.UnixNano()
+	heap.Push(&q.later, it)
+}
+
+// promote makes ready what is due, before what has not been tried yet.
+func (q *queue) promote(now time.Time) {
+	var due list
+	for n := now.UnixNano(); len(q.later) > 0 && q.later[0].due <= n; {
+		due.pushBack(heap.Pop(&q.later).(*item))
+	}
+	q.ready.prepend(due)
+}
+
+// nextDue returns when promote has something to do, the zero time for never.
+func (q *queue) nextDue() time.Time {
+	if len(q.later) == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, q.later[0].due)
+}
+
+// take moves the first item and those of the same message and domain that
+// follow it to items, max at most.
+func (q *queue) take(items []*item, max int) []*item {
+	first := q.ready.pop()
+	if first == nil {
+		return items
+	}
+	items = append(items, first)
+	for len(items) < max {
+		it := q.ready.head
+		if it == nil || it.msg != first.msg || it.domain != first.domain || it.run != first.run {
+			break
+		}
+		items = append(items, q.ready.pop())
+	}
+	return items
+}
+
+// filter takes out the items for which keep is false; keep may hand them on.
+func (q *queue) filter(keep func(*item) bool) {
+	q.ready.filter(keep)
+	kept := q.later[:0]
+	for _, it := range q.later {
+		if keep(it) {
+			kept = append(kept, it)
+		}
+	}
+	clear(q.later[len(kept):])
+	q.later = kept
+	heap.Init(&q.later)
+}

@@ -1,0 +1,235 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/volleymail/volley/bounce"
+)
+
+// run is one call of Send: what it has taken and not yet yielded.
+type run struct {
+	s      *Sender
+	ctx    context.Context
+	refuse bool // the Sender was shut down before
+
+	once  sync.Once
+	why   atomic.Pointer[error] // set when the run is stopped
+	ended chan struct{}         // closed after why is set
+
+	wake chan struct{} // token for yieldAll: there is news
+	room chan struct{} // token for feed: there is room
+
+	mu          sync.Mutex
+	results     []Result // guarded by mu: not yet yielded
+	outstanding int      // guarded by mu: recipients taken, result not yet fetched
+	fed         bool     // guarded by mu: src is at its end
+	panicked    any      // of src; written before fed, read after
+}
+
+func newRun(s *Sender, ctx context.Context) *run {
+	return &run{s: s, ctx: ctx, refuse: s.closing.Load(), ended: make(chan struct{}),
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+}
+
+// stop makes the Sender give back what waits. Only the first cause counts.
+func (r *run) stop(cause error) {
+	r.once.Do(func() {
+		r.why.Store(&cause)
+		close(r.ended)
+		r.s.sched.box.put(schedMsg{kind: schedStopRun, run: r})
+	})
+}
+
+// cause is why the run was stopped, nil while it goes on.
+func (r *run) cause() error {
+	if p := r.why.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func token(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// deliver takes a Result. It never blocks: the window bounds what can come.
+func (r *run) deliver(res Result) {
+	r.mu.Lock()
+	r.results = append(r.results, res)
+	r.mu.Unlock()
+	token(r.wake)
+}
+
+// fetch takes the results that are there, and tells whether they are the last.
+func (r *run) fetch(used []Result) (got []Result, last bool) {
+	clear(used)
+	if cap(used) > inboxKeep {
+		used = nil
+	}
+	r.mu.Lock()
+	got = r.results
+	r.results = used[:0]
+	r.outstanding -= len(got)
+	last = r.fed && r.outstanding == 0
+	r.mu.Unlock()
+	token(r.room)
+	return got, last
+}
+
+// yieldAll runs on the caller's goroutine.
+func (r *run) yieldAll(yield func(Result) bool) {
+	more, done := true, false
+	defer func() {
+		if !done { // the caller's loop body panicked
+			r.stop(ErrStopped)
+			r.drain()
+		}
+	}()
+	var batch []Result
+	for {
+		var last bool
+		batch, last = r.fetch(batch)
+		for i := range batch {
+			if more && !yield(batch[i]) {
+				more = false
+				r.stop(ErrStopped)
+			}
+		}
+		if last {
+			done = true
+			return
+		}
+		<-r.wake
+	}
+}
+
+// drain waits until nothing of the run is under way.
+func (r *run) drain() {
+	var batch []Result
+	for last := false; !last; {
+		if batch, last = r.fetch(batch); !last {
+			<-r.wake
+		}
+	}
+}
+
+// acquire waits for room in the window; false means that the run is over.
+func (r *run) acquire() bool {
+	for {
+		if r.cause() != nil {
+			return false
+		}
+		r.mu.Lock()
+		free := r.outstanding < r.s.cfg.Window
+		if free {
+			r.outstanding++
+		}
+		r.mu.Unlock()
+		if free {
+			return true
+		}
+		select {
+		case <-r.room:
+		case <-r.ended:
+		}
+	}
+}
+
+// feed takes messages from src until it ends or the run is over.
+func (r *run) feed(src iter.Seq[*Message]) {
+	defer func() {
+		r.panicked = recover()
+		r.mu.Lock()
+		r.fed = true
+		r.mu.Unlock()
+		token(r.wake)
+	}()
+	for m := range src {
+		r.take(m)
+		if r.cause() != nil || r.s.closing.Load() && !r.refuse {
+			return
+		}
+	}
+}
+
+// take starts each recipient of m on its way. It finishes what it began, past
+// the window if the run ends meanwhile.
+func (r *run) take(m *Message) {
+	now := time.Now()
+	if m == nil || len(m.To) == 0 {
+		r.forceRoom()
+		r.deliver(Result{Message: m, Outcome: Rejected, Class: localClass, Reply: localReply("the message has no recipient"),
+			Err: &Error{Stage: bounce.StageLocal, Err: errors.New("Message.To is empty, or the Message nil: set it")}})
+		return
+	}
+	err := r.s.checkMessage(m)
+	id := r.s.ids.Add(1)
+	for i := range m.To {
+		it := &item{msg: m, run: r, born: now.UnixNano(), id: id, rcpt: uint32(i)}
+		if !r.acquire() {
+			r.forceRoom()
+		}
+		r.start(it, err, now)
+	}
+}
+
+func (r *run) forceRoom() {
+	r.mu.Lock()
+	r.outstanding++
+	r.mu.Unlock()
+}
+
+func (r *run) start(it *item, err error, now time.Time) {
+	if err != nil {
+		r.s.refuse(it, localClass, err, now)
+		return
+	}
+	m, err := parseMailbox(it.recipient())
+	if err != nil {
+		class := localClass
+		class.Category, class.Scope = bounce.InvalidMailbox, bounce.ScopeRecipient
+		r.s.refuse(it, class, fmt.Errorf("Message.To: %q: %w", it.recipient(), err), now)
+		return
+	}
+	if r.refuse || !r.s.sched.submit(it, m.domain) {
+		r.s.giveUp(it, "", ErrShutdown, now, now)
+	}
+}
+
+// localClass is that of messages that are wrong before anybody is asked.
+var localClass = bounce.Class{Category: bounce.ContentRejected, Scope: bounce.ScopeMessage, Permanent: true,
+	Action: bounce.ActionFix, Rule: "local/malformed", Confidence: 1}
+
+func localReply(text string) bounce.Reply {
+	return bounce.Reply{Stage: bounce.StageLocal, Status: bounce.Status{5, 6, 0}, Text: text}
+}
+
+// refuse ends an item that is wrong before anybody is asked.
+func (s *Sender) refuse(it *item, class bounce.Class, err error, now time.Time) {
+	s.finish(it, outcome{Outcome: Rejected, failure: &failure{reply: localReply(err.Error()), class: class, err: err}}, now)
+}
+
+// checkMessage judges what all recipients of m share.
+func (s *Sender) checkMessage(m *Message) error {
+	if m.Content == nil {
+		return errors.New("Message.Content is nil: set what renders the mail")
+	}
+	if _, ok := s.cfg.Streams[m.Stream]; !ok && m.Stream != "" {
+		return fmt.Errorf("Message.Stream %q is not in Config.Streams: add it there", m.Stream)
+	}
+	if m.From != "" {
+		if _, err := parseMailbox(m.From); err != nil {
+			return fmt.Errorf("Message.From: %q: %w", m.From, err)
+		}
+	}
+	return m.DSN.check()
+}

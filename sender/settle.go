@@ -1,0 +1,131 @@
+package sender
+
+import (
+	"time"
+
+	"github.com/volleymail/volley/bounce"
+	"github.com/volleymail/volley/internal/smtp"
+	"github.com/volleymail/volley/throttle"
+)
+
+// againLimit is how often an item is put back undecided before that counts as
+// a failed attempt.
+const againLimit = 5
+
+// settle decides about each item of a job that a session hands back.
+func (st *site) settle(c *session, j *job, now time.Time) {
+	d := c.dest
+	c.jobs = c.jobs[1:] // jobs come back in the order in which they were given
+	var undecided []*item
+	delivered := false
+	for i, it := range j.items {
+		rc := &j.tx.Rcpts[i]
+		switch rc.Fate {
+		case smtp.Sent:
+			delivered = true
+			st.s.finish(it, outcome{Outcome: Sent, failure: &failure{reply: rc.Reply}, site: st.name, source: d.source.Name}, now)
+		case smtp.Refused:
+			if !st.refused(c, j, it, rc.Reply, now) {
+				undecided = append(undecided, it)
+			}
+		case smtp.Unknown:
+			st.unknown(c, j, it, rc.Reply, now)
+		default:
+			if !st.notSent(c, j, it, rc.Reply, now) {
+				undecided = append(undecided, it)
+			}
+		}
+	}
+	if delivered {
+		c.sent++
+		d.recovered()
+		d.ctl.Observe(now, throttle.Feedback{Event: throttle.Delivered, Conns: len(d.sessions)})
+	}
+	st.queue.putBack(undecided)
+	d.recycle(j)
+}
+
+// refused decides about an item that a reply refuses. It returns false for one
+// that the reply was not about: it goes out again at once.
+func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now time.Time) bool {
+	f := c.failure(j, reply)
+	d := c.dest
+	event := throttle.Refused
+	switch {
+	case f.class.Action == bounce.ActionPause:
+		event = throttle.SlowDown
+	case f.class.Outcome() == bounce.Block && (f.class.Scope == bounce.ScopeSource || f.class.Scope == bounce.ScopeSenderDomain):
+		event = throttle.Blocked
+	}
+	d.ctl.Observe(now, throttle.Feedback{Event: event, Conns: len(d.sessions), Wait: f.class.RetryAfter})
+	if event != throttle.Refused {
+		d.slowDown(f, now)
+	}
+	if reply.Code == 421 && c.sent > 0 && event == throttle.Refused && st.undecided(it, now) {
+		return false // the server closes this connection, nothing more
+	}
+	hard := reply.Code/100 == 5 || reply.Code == 0 && reply.Status[0] == 5
+	switch {
+	case hard && f.class.Permanent:
+		it.tries++
+		st.s.finish(it, outcome{Outcome: Rejected, failure: f, site: st.name, source: d.source.Name}, now)
+	case f.class.Permanent: // 4yz that trying again does not mend
+		it.tries++
+		it.last = f
+		st.s.giveUp(it, st.name, nil, now.Add(st.s.cfg.Retry.wait(int(it.tries), f.class.RetryAfter)), now)
+	default:
+		st.retry(it, f, now)
+	}
+	return true
+}
+
+// retry postpones an item that failed for now.
+func (st *site) retry(it *item, f *failure, now time.Time) {
+	it.last = f
+	it.tries++
+	it.again = 0
+	due := now.Add(st.s.cfg.Retry.wait(int(it.tries), f.class.RetryAfter))
+	if st.s.over(it, st.name, due, now) {
+		return
+	}
+	st.queue.postpone(it, due)
+	st.s.cfg.Observe(Event{Kind: EventRetry, Time: now, Site: st.name, Source: f.source, Host: f.reply.Host, Message: it.msg,
+		Recipient: it.recipient(), Reply: f.reply, Class: f.class, Attempts: int(it.tries), At: due, TLS: f.tls, Err: f.err})
+}
+
+// unknown decides about an item whose fate nobody knows: the connection was
+// lost after the end of the message was out (RFC 5321 §3.8 says retry, which
+// may deliver twice).
+func (st *site) unknown(c *session, j *job, it *item, reply bounce.Reply, now time.Time) {
+	f := c.failure(j, reply)
+	if st.s.stream(it.msg).RetryUnknown {
+		st.retry(it, f, now)
+		return
+	}
+	it.tries++
+	st.s.finish(it, outcome{Outcome: Unknown, failure: f, site: st.name, source: f.source}, now)
+}
+
+// notSent decides about an item that certainly was not delivered. It returns
+// false if the item had no part in that: it goes out again at once.
+func (st *site) notSent(c *session, j *job, it *item, reply bounce.Reply, now time.Time) bool {
+	lost := j.tx.Err != nil && (j.tx.Wire >= smtp.WireBody || c.sent == 0)
+	if !lost && st.undecided(it, now) {
+		return false
+	}
+	if !st.s.stopped(it, st.name, now) {
+		f := c.failure(j, reply)
+		if f.reply.Code == 0 && f.reply.Text == "" {
+			f = localFailure(bounce.StageConnect, bounce.Status{4, 4, 2}, errLost) // RFC 3463 §3.5
+			f.source, f.tls, f.err = c.dest.source.Name, c.tls(), j.tx.Err
+		}
+		st.retry(it, f, now)
+	}
+	return true
+}
+
+// undecided reports whether an item may be put back once more.
+func (st *site) undecided(it *item, now time.Time) bool {
+	it.again++
+	return it.again <= againLimit && it.run.cause() == nil && !st.stopping
+}

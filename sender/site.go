@@ -1,0 +1,302 @@
+package sender
+
+import (
+	"time"
+
+	"github.com/volleymail/volley/bounce"
+	"github.com/volleymail/volley/internal/smtp"
+	"github.com/volleymail/volley/mx"
+)
+
+// site is the set of servers that takes the mail of some domains: the unit of
+// queueing. One goroutine runs it while it has something to do now; in between
+// it is parked with the scheduler. The fields belong to that goroutine, but
+// those that say otherwise.
+type site struct {
+	s    *Sender
+	name string // never changes
+	way  *route // never changes
+	box  *inbox[siteMsg]
+
+	awake  bool      // it has a goroutine; owned by the scheduler
+	wakeAt time.Time // parked with items until then; zero = without; owned by the scheduler
+	held   int       // connections out of the budget; owned by the scheduler
+
+	route    *mx.Route // the newest; nil for a relay
+	queue    queue
+	dests    []*dest   // one for each source
+	turn     int       // which destination is served first next
+	scanAt   time.Time // no ready item's lifetime ends before
+	stopping bool
+}
+
+type siteKind uint8
+
+const (
+	siteItem     siteKind = iota // item
+	siteRoute                    // route
+	siteGrant                    // dest may open a connection
+	siteShed                     // give a connection back
+	siteOpened                   // session is ready: open
+	siteAsk                      // session wants a job; inFlight: at once or not at all
+	siteDone                     // session hands job back
+	siteClosed                   // session is gone: err
+	siteStopRun                  // run
+	siteShutdown                 //
+	siteWake                     // look at the clock
+	siteSnapshot                 // snap
+)
+
+type siteMsg struct {
+	kind     siteKind
+	inFlight bool
+	item     *item
+	dest     *dest
+	session  *session
+	job      *job
+	route    *mx.Route
+	run      *run
+	open     *smtp.Session
+	err      error
+	snap     chan<- []Destination
+}
+
+func newSite(s *Sender, name string, d *domain) *site {
+	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg]()}
+	for i := range s.cfg.Sources {
+		st.dests = append(st.dests, newDest(st, &s.cfg.Sources[i], d.name))
+	}
+	return st
+}
+
+// parkAfter is how long nothing must be due for the goroutine to end.
+const parkAfter = 5 * time.Second
+
+// run serves the site until nothing is to do for a while.
+func (st *site) run() {
+	var timer *time.Timer
+	var msgs []siteMsg
+	for {
+		msgs = st.box.take(msgs)
+		for i := range msgs {
+			st.handle(&msgs[i])
+		}
+		now := time.Now()
+		wake := st.pump(now)
+		if st.idle() && (wake.IsZero() || wake.Sub(now) > parkAfter) && st.box.empty() {
+			st.s.sched.box.put(schedMsg{kind: schedParked, site: st, at: wake})
+			return
+		}
+		if timer == nil {
+			timer = time.NewTimer(time.Hour)
+			defer timer.Stop()
+		}
+		if !wake.IsZero() {
+			timer.Reset(wake.Sub(now))
+		} else {
+			timer.Reset(time.Hour)
+		}
+		select {
+		case <-st.box.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// idle reports whether no connection is open or asked for.
+func (st *site) idle() bool {
+	for _, d := range st.dests {
+		if len(d.sessions)+d.wanted > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (st *site) handle(m *siteMsg) {
+	now := time.Now()
+	switch m.kind {
+	case siteItem:
+		st.add(m.item, now)
+	case siteRoute:
+		st.route = m.route
+	case siteGrant:
+		m.dest.granted(now)
+	case siteShed:
+		st.shed()
+	case siteOpened:
+		m.session.dest.opened(m.session, m.open, now)
+	case siteAsk:
+		m.session.dest.asked(m.session, m.inFlight, now)
+	case siteDone:
+		st.settle(m.session, m.job, now)
+	case siteClosed:
+		m.session.dest.closed(m.session, m.err, now)
+	case siteStopRun:
+		st.giveBack(now)
+		st.interrupt(m.run)
+	case siteShutdown:
+		st.stopping = true
+		st.giveBack(now)
+	case siteSnapshot:
+		m.snap <- st.snapshot(now)
+	}
+}
+
+// add takes a new item.
+func (st *site) add(it *item, now time.Time) {
+	if st.s.stopped(it, st.name, now) {
+		return
+	}
+	st.queue.add(it)
+	st.watch(it)
+}
+
+// watch makes sure that the end of a ready item's lifetime is noticed.
+func (st *site) watch(it *item) {
+	if e := st.s.expiry(it); st.scanAt.IsZero() || e.Before(st.scanAt) {
+		st.scanAt = e
+	}
+}
+
+// giveBack ends the items of stopped runs.
+func (st *site) giveBack(now time.Time) {
+	st.queue.filter(func(it *item) bool { return !st.s.stopped(it, st.name, now) })
+}
+
+// interruptGrace is how long the reply to the end of a message is waited for
+// when its Send has ended: without it the fate stays unknown.
+const interruptGrace = 5 * time.Second
+
+// interrupt ends the transactions of a stopped run.
+func (st *site) interrupt(r *run) {
+	for _, d := range st.dests {
+		for _, c := range d.sessions {
+			for _, j := range c.jobs {
+				if j.run == r && c.open != nil {
+					c.open.Cut(interruptGrace)
+					break
+				}
+			}
+		}
+	}
+}
+
+// shed gives a connection back to the budget, an idle one if there is one.
+func (st *site) shed() {
+	var busy *session
+	for _, d := range st.dests {
+		if n := len(d.asking); n > 0 {
+			d.answer(d.asking[0], nil)
+			return
+		}
+		for _, c := range d.sessions {
+			if !c.leaving && c.open != nil {
+				busy = c
+			}
+		}
+	}
+	if busy != nil {
+		busy.leaving = true
+	}
+}
+
+// pump does what the clock and the queue allow now, and returns when to look
+// again, the zero time for not before news.
+func (st *site) pump(now time.Time) (wake time.Time) {
+	st.queue.promote(now)
+	st.expire(now)
+	n := len(st.dests)
+	for i := range st.dests {
+		st.dests[(st.turn+i)%n].serve(now)
+	}
+	st.turn = (st.turn + 1) % n
+	wake = st.queue.nextDue()
+	for _, d := range st.dests {
+		wake = sooner(wake, d.grow(now))
+		wake = sooner(wake, d.rest(now))
+	}
+	if st.queue.ready.n > 0 {
+		wake = sooner(wake, st.scanAt)
+	}
+	return wake
+}
+
+// expire ends the ready items whose lifetime is over.
+func (st *site) expire(now time.Time) {
+	if st.scanAt.IsZero() || now.Before(st.scanAt) {
+		return
+	}
+	st.scanAt = time.Time{}
+	st.queue.ready.filter(func(it *item) bool {
+		if now.Before(st.s.expiry(it)) {
+			st.watch(it)
+			return true
+		}
+		st.s.giveUp(it, st.name, ErrExpired, now, now)
+		return false
+	})
+}
+
+// sooner returns the earlier of two times, of which zero means never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// fill takes the next items for one transaction; false means that there are
+// none. Items that ended meanwhile are passed over.
+func (st *site) fill(j *job, max int, now time.Time) bool {
+	for {
+		j.items = st.queue.take(j.items[:0], max)
+		if len(j.items) == 0 {
+			return false
+		}
+		if r := j.items[0].run; r.cause() == nil {
+			j.run = r
+			return true
+		}
+		for _, it := range j.items {
+			st.s.stopped(it, st.name, now)
+		}
+	}
+}
+
+// fail ends a site's connection attempts for now: all that waits has failed once.
+func (st *site) fail(f *failure, due, now time.Time) {
+	limit := st.s.cfg.Retry.MaxAttempts > 0
+	mark := func(it *item) bool {
+		it.last = f
+		it.tries++
+		return !limit || !st.s.over(it, st.name, due, now)
+	}
+	st.queue.ready.filter(mark)
+}
+
+// reject ends all that waits: the site says that it takes no mail at all.
+func (st *site) reject(f *failure, now time.Time) {
+	st.queue.filter(func(it *item) bool {
+		it.tries++
+		st.s.finish(it, outcome{Outcome: Rejected, failure: f, site: st.name, source: f.source}, now)
+		return false
+	})
+}
+
+// forgettable reports whether a parked site without items remembers nothing
+// that a new one would not know. The scheduler asks while it is parked.
+func (st *site) forgettable(now time.Time) bool {
+	for _, d := range st.dests {
+		if !d.forgettable(now) {
+			return false
+		}
+	}
+	return true
+}
+
+// localFailure is one that no server told of.
+func localFailure(stage bounce.Stage, status bounce.Status, err error) *failure {
+	reply := bounce.Reply{Stage: stage, Status: status, Text: err.Error()}
+	return &failure{reply: reply, class: bounce.Classify(reply), err: err}
+}

@@ -1,0 +1,121 @@
+// Package throttle decides how fast mail may go to a destination.
+//
+// A [Policy] makes a [Controller] for each destination; the engine asks the
+// Controller before each message and each connection, and tells it what came
+// of them. [PolicyFunc] is the easy way to write a Policy: a function that
+// returns [Limits]. The full way is a type with the methods of Controller;
+// package throttletest checks it. [All] puts Controllers together.
+//
+// What is promised: a [Rate] of N in a period Per means that no half-open
+// interval of length Per, wherever it begins, sees more than N starts, and
+// that starts are evenly spaced unless Limits.Burst allows otherwise. A full
+// allowance at the top of each second or hour would keep neither promise.
+package throttle
+
+import "time"
+
+// Key names a destination: a site as one source reaches it.
+type Key struct {
+	Site   string // mx.Route.Site, or the domain for a site of its own
+	Domain string // a recipient domain of the site: the first one seen
+	Source string // Source.Name of the way out
+}
+
+// Policy makes the Controller of a destination, the first time the destination
+// is used. For may be called from several goroutines at once.
+type Policy interface {
+	For(Key) Controller
+}
+
+// Grouper is an optional method of a Policy: it can say that a domain is a site
+// of its own, with its own queue, limits and connections, though it shares its
+// mail servers with others. Like For it may be called from several goroutines.
+type Grouper interface {
+	// PerDomain reports whether k.Domain is kept apart from k.Site.
+	PerDomain(k Key) bool
+}
+
+// A Controller paces one destination. It has no lock, no clock and never
+// blocks: its one owner passes the time, which never goes back.
+type Controller interface {
+	// Next returns the earliest start of the next message; not after now means go.
+	// A later time is exact: reached with no Take or Observe in between, it means
+	// go. Next changes nothing.
+	Next(now time.Time) time.Time
+	// Take commits one message that starts now. Call it only when Next allows it;
+	// a start that happened all the same is better told than kept quiet.
+	Take(now time.Time)
+	// Conns returns what is allowed of connections now. It changes nothing.
+	Conns(now time.Time) Conns
+	// Observe tells what happened.
+	Observe(now time.Time, f Feedback)
+}
+
+// Explainer is an optional method of a Controller: which limit holds mail back.
+type Explainer interface {
+	// Binding names the limit that decides Next, such as "20/s", and "" if none does.
+	Binding(now time.Time) string
+}
+
+// Settler is an optional method of a Controller: whether it can be forgotten.
+// Dropping the Controller of an idle destination and asking the Policy for a
+// new one later forgets what was sent, and with it the limit of "500/d".
+type Settler interface {
+	// Settled returns the time from which a new Controller would decide as this
+	// one does, if nothing more is taken or observed; not after now means that
+	// this one may be dropped. One without the method is kept.
+	Settled(now time.Time) time.Time
+}
+
+// Conns is what a Controller allows of connections.
+type Conns struct {
+	// Max is how many may be open at once. 0 = the destination is suspended:
+	// until Next if that is set, else until something is observed or changed.
+	Max      int
+	Next     time.Time     // no new connection before this; the zero time or a past one = go
+	Messages int           // messages a connection may carry before it is closed; 0 = no limit
+	Idle     time.Duration // how long an idle connection is kept; 0 = close at once
+}
+
+// Event says what a Feedback is about.
+type Event uint8
+
+// The events. Opening comes before what it counts, the others after what they
+// tell of. A connection gives one Opening and, if it could not be set up or
+// broke, one ConnFailed. A transaction gives one of Delivered, SlowDown,
+// Blocked and Refused for each recipient that got a final reply; so does a
+// greeting, or a reply to EHLO, that refuses.
+const (
+	Opening    Event = iota // a connection is being opened: count it against the limit of new connections
+	ConnFailed              // it could not be opened, or broke: a sign of a dead host, not of haste
+	Delivered               // a message was accepted
+	SlowDown                // a reply asked for less: rate or connection limits, greylisting excluded
+	Blocked                 // a reply blocks our address or domain here
+	Refused                 // any other refusal of a message or recipient: no sign of haste
+)
+
+// String returns the event's name in lower case.
+func (e Event) String() string {
+	switch e {
+	case Opening:
+		return "opening"
+	case ConnFailed:
+		return "connection failed"
+	case Delivered:
+		return "delivered"
+	case SlowDown:
+		return "slow down"
+	case Blocked:
+		return "blocked"
+	case Refused:
+		return "refused"
+	}
+	return "unknown event"
+}
+
+// Feedback is one observation.
+type Feedback struct {
+	Event Event
+	Conns int           // connections open then, the one it is about included
+	Wait  time.Duration // the wait that a reply asked for, 0 if none
+}
