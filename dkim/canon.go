@@ -43,70 +43,114 @@ var (
 	space = []byte(" ")
 )
 
-// addBody adds the relaxed form of a CRLF-clean body (RFC 6376 §3.4.4).
-func (h *hasher) addBody(body []byte) {
-	body = bytes.TrimRight(body, " \t\r\n") // blank lines at the end, WSP at the end of the last line
-	if len(body) == 0 {
-		return
-	}
-	start := 0 // what is before is added
-	for i := changed(body, 0); i < len(body); {
-		end := i + 1 // of the WSP; there is an end, for the last byte is none
-		for isWSP(body[end]) {
-			end++
+// addBody adds the relaxed form of a body (RFC 6376 §3.4.4), and returns the
+// offset of the first bare CR or LF, or -1 if there is none, as it must be.
+func (h *hasher) addBody(body []byte) (bare int) {
+	text := bytes.TrimRight(body, fws) // without blank lines at the end and WSP at the end of the last line
+	start := 0                         // what is before is added
+	for i := 0; ; {
+		if i = special(text, i); i == len(text) {
+			break
 		}
-		switch {
-		case body[end] == '\r': // at the end of a line
-			h.add(body[start:i])
-		case body[i] == ' ':
-			h.add(body[start : i+1])
+		switch text[i] {
+		case '\r':
+			if text[i+1] != '\n' {
+				return i
+			}
+			i += 2
+		case '\n':
+			return i
+		case ' ', '\t':
+			end := i + 1
+			for isWSP(text[end]) {
+				end++
+			}
+			switch {
+			case text[end] == '\r': // at the end of a line
+				h.add(text[start:i])
+			case text[i] == ' ':
+				h.add(text[start : i+1])
+			default:
+				h.add(text[start:i])
+				h.add(space)
+			}
+			start, i = end, end
 		default:
-			h.add(body[start:i])
-			h.add(space)
+			i++
 		}
-		start = end
-		i = changed(body, end)
 	}
-	h.add(body[start:])
-	h.add(crlf) // ends the last line, also if the body lacks it
+	if len(text) > 0 {
+		h.add(text[start:])
+		h.add(crlf) // ends the last line, also if the body lacks it
+	}
+	if bare = bareLineEnd(body[len(text):]); bare >= 0 {
+		bare += len(text)
+	}
+	return bare
 }
 
 const (
-	each   = 0x0101010101010101
-	low7   = 0x7f * each
-	spaces = ' ' * each
-	tabs   = '\t' * each
-	crs    = '\r' * each
+	each = 0x0101010101010101
+	high = 0x80 * each
 )
 
-// equal returns 0x80 in each byte in which w and pattern are equal, else 0.
-func equal(w, pattern uint64) uint64 {
-	x := w ^ pattern
-	return ^((x&low7 + low7) | x | low7)
+// below returns 0x80 in each byte of w that is less than c, else 0; c <= 0x80.
+func below(w, c uint64) uint64 {
+	return ^((w | high) - c*each | w) & high
 }
 
-// changed returns the offset, at i or after, of the first WSP that the relaxed
-// form may change: a tab, or a space before another WSP or a CR. It returns
-// len(b) if there is none. The last byte of b is not WSP, and b[i-1] is none.
+// special returns the offset, at i or after, of the first byte of text that
+// the relaxed form may change or that may be a bare CR or LF: a control
+// character, or a space before another space or a control character; but not
+// a CRLF. It returns len(text) if there is none. The last byte of text is none
+// of them.
 //
-// It looks at eight bytes at once: most of a mail needs no change, and finding
-// that out must cost less than hashing it.
-func changed(b []byte, i int) int {
-	for ; i+9 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		sp, tab := equal(w, spaces), equal(w, tabs)
-		after := (sp | tab | equal(w, crs)) >> 8
-		after |= (uint64(b[i+8]) - ' ' - 1) & (1 << 63) // the ninth byte, true for all control characters: more than needed, never less
-		if hit := tab | sp&after; hit != 0 {
-			return i + bits.TrailingZeros64(hit)/8
+// It looks at eight bytes at once, the last of them as the neighbour of the one
+// before: most of a mail needs no change, and finding that out must cost less
+// than hashing it.
+func special(text []byte, i int) int {
+	for i+8 <= len(text) {
+		w := binary.LittleEndian.Uint64(text[i:])
+		control, orSpace := below(w, ' '), below(w, ' '+1)
+		hit := control | orSpace&(orSpace>>8)
+		if hit == 0 {
+			i += 7
+			continue
 		}
+		i += bits.TrailingZeros64(hit) / 8
+		if text[i] != '\r' || text[i+1] != '\n' {
+			return i
+		}
+		i += 2
 	}
-	for ; i < len(b); i++ {
-		if b[i] == '\t' || b[i] == ' ' && (isWSP(b[i+1]) || b[i+1] == '\r') {
+	for ; i < len(text); i++ {
+		if text[i] < ' ' || text[i] == ' ' && text[i+1] <= ' ' {
 			return i
 		}
 	}
-	return len(b)
+	return len(text)
+}
+
+// bareLineEnd returns the offset of the first CR without LF or LF without CR,
+// or -1 if there is none.
+func bareLineEnd(b []byte) int {
+	for at := 0; ; {
+		line := b[at:]
+		end := bytes.IndexByte(line, '\n')
+		if end >= 0 {
+			line = line[:end]
+		}
+		cr := bytes.IndexByte(line, '\r')
+		switch {
+		case end < 0 && cr < 0:
+			return -1
+		case cr < 0: // LF without CR
+			return at + end
+		case end < 0 || cr != end-1:
+			return at + cr
+		}
+		at += end + 1
+	}
 }
 
 // appendField appends the relaxed form of a header field (RFC 6376 §3.4.2).

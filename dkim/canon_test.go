@@ -62,7 +62,7 @@ func TestRelaxedBodyByTheBook(t *testing.T) {
 	}
 	pieces := []string{" ", " ", "\t", "\r\n", "x", "yy", "abcdefg", "abcdefgh", "<td class=\"x\">", "\x00", "\x8a\x8d\x89\xa0"}
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 20_000 {
+	for range 5_000 {
 		var b strings.Builder
 		for range rnd.IntN(40) {
 			b.WriteString(pieces[rnd.IntN(len(pieces))])
@@ -103,7 +103,7 @@ func TestRFC8463(t *testing.T) {
 	body, err := h.read([]byte(dinner))
 	require.NoError(t, err)
 	hash := hasher{Hash: sha256.New(), buf: make([]byte, 0, 64)}
-	hash.addBody(body)
+	hash.addBody([]byte(dinner)[body:])
 	require.Equal(t, "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=", base64.StdEncoding.EncodeToString(hash.sum(nil)))
 
 	for _, i := range []int{0, 1, 2, 3, 4} { // the order of h= is that of the message

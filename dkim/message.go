@@ -55,25 +55,6 @@ func errorAt(msg []byte, offset int, p MessageProblem) error {
 	}
 }
 
-// checkLineEnds finds bare CRs and LFs.
-func checkLineEnds(msg []byte) error {
-	for at := 0; ; {
-		line := msg[at:]
-		end := bytes.IndexByte(line, '\n')
-		if end >= 0 {
-			line = line[:end]
-		}
-		cr := bytes.IndexByte(line, '\r')
-		switch {
-		case end < 0 && cr < 0:
-			return nil
-		case cr < 0 || end < 0 || cr != end-1:
-			return errorAt(msg, at+max(cr, 0), BareLineEnd)
-		}
-		at += end + 1
-	}
-}
-
 // field is one header field in its relaxed form.
 type field struct {
 	canon []byte // "name:value\r\n"
@@ -86,35 +67,31 @@ type header struct {
 	canon  []byte // the fields' memory
 }
 
-// read parses the header of a CRLF-clean msg and returns the body. The header
+// read parses the header of msg and returns where the body begins. The header
 // ends with a blank line or with the message, if that has no body.
-func (h *header) read(msg []byte) (body []byte, err error) {
-	h.fields = h.fields[:0]
-	// The relaxed form is never longer, but for the CRLF of the last line: with
-	// room for it, canon never moves.
-	end := bytes.Index(msg, []byte("\r\n\r\n"))
-	if end < 0 {
-		end = len(msg)
+func (h *header) read(msg []byte) (body int, err error) {
+	end, body := split(msg)
+	if at := bareLineEnd(msg[:end]); at >= 0 {
+		return 0, errorAt(msg, at, BareLineEnd)
 	}
-	if need := end + 4; cap(h.canon) < need {
+	// The relaxed form is never longer, but for the CRLF that the last line may
+	// lack: with room for it, canon never moves.
+	if need := end + 2; cap(h.canon) < need {
 		h.canon = make([]byte, 0, 2*need)
 	}
 	h.canon = h.canon[:0]
+	h.fields = h.fields[:0]
 
 	hasFrom := false
-	for at := 0; at < len(msg); {
-		if bytes.HasPrefix(msg[at:], crlf) {
-			body = msg[at+2:]
-			break
-		}
-		raw := rawField(msg[at:])
+	for at := 0; at < end; {
+		raw := rawField(msg[at:end])
 		colon := bytes.IndexByte(raw, ':')
 		if colon < 0 {
-			return nil, errorAt(msg, at, BadHeader)
+			return 0, errorAt(msg, at, BadHeader)
 		}
 		name := bytes.TrimRight(raw[:colon], " \t") // obs-optional, RFC 5322 §4.5.8
 		if !isFieldName(name) {
-			return nil, errorAt(msg, at, BadHeader)
+			return 0, errorAt(msg, at, BadHeader)
 		}
 		start := len(h.canon)
 		h.canon = appendField(h.canon, name, raw[colon+1:])
@@ -124,9 +101,20 @@ func (h *header) read(msg []byte) (body []byte, err error) {
 		at += len(raw)
 	}
 	if !hasFrom {
-		return nil, &MessageError{Problem: NoFrom}
+		return 0, &MessageError{Problem: NoFrom}
 	}
 	return body, nil
+}
+
+// split returns where the header ends and where the body begins.
+func split(msg []byte) (end, body int) {
+	if bytes.HasPrefix(msg, crlf) {
+		return 0, len(crlf)
+	}
+	if i := bytes.Index(msg, []byte("\r\n\r\n")); i >= 0 {
+		return i + 2, i + 4
+	}
+	return len(msg), len(msg)
 }
 
 // rawField returns the field at the beginning of b with its continuation lines.

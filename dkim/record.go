@@ -47,9 +47,6 @@ func (r Record) Zone() string {
 	return r.Name + `. IN TXT ( "` + strings.Join(r.Strings(), `" "`) + `" )`
 }
 
-// String returns the record as a line of a zone file.
-func (r Record) String() string { return r.Zone() }
-
 // publicText returns the value of p=: RSA as SubjectPublicKeyInfo (RFC 6376
 // §3.6.1 and erratum 3017), Ed25519 as its 32 octets (RFC 8463 §4).
 func publicText(key crypto.PublicKey) string {

@@ -12,7 +12,8 @@ import (
 
 // Sign signs msg, a whole message whose every line ends with CRLF, and returns
 // the DKIM-Signature header fields, each ended with CRLF, to put in front of
-// it. It doesn't change msg or keep it.
+// it. It doesn't change msg or keep it. (A last line without CRLF is signed as
+// if it had one; send it so, for not all verifiers agree on spaces at its end.)
 //
 // now is the time of signing: it gives t= and x=. from and to are the envelope;
 // nothing uses them today, but DKIM2 signs them.
@@ -23,17 +24,17 @@ func (s *Signer) Sign(now time.Time, from string, to []string, msg []byte) ([]by
 	if len(s.sigs) == 0 {
 		return nil, nil
 	}
-	if err := checkLineEnds(msg); err != nil {
-		return nil, err
-	}
 	w := works.Get().(*work)
 	defer w.release()
 	body, err := w.header.read(msg)
 	if err != nil {
 		return nil, err
 	}
-	w.hash.addBody(body)
+	bare := w.hash.addBody(msg[body:])
 	w.bodyHash = w.hash.sum(w.bodyHash[:0])
+	if bare >= 0 {
+		return nil, errorAt(msg, body+bare, BareLineEnd)
+	}
 
 	out := make([]byte, 0, 1536*len(s.sigs))
 	for _, sig := range s.sigs {

@@ -247,6 +247,7 @@ func TestRemoteKey(t *testing.T) {
 	_, err = s.Sign(now, "", nil, []byte(bulk))
 	require.ErrorIs(t, err, down)
 	require.Equal(t, &SignError{Domain: "shop.example", Selector: "s1", Err: down}, err)
+	require.EqualError(t, err, "dkim: signing as s1._domainkey.shop.example: KMS is down")
 
 	// It signs, but not so that the signature verifies.
 	for _, wrong := range []remote{

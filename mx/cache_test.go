@@ -99,6 +99,24 @@ func TestRouteExpires(t *testing.T) {
 	})
 }
 
+// A host that fails is asked for again from time to time, while mail goes to
+// the others.
+func TestExpiryWithFailedHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		z := newZone(t, world)
+		l := lookups{t, z.resolver(t, nil)}
+		z.fail("mx2.example.com.", dns.RcodeServerFailure)
+		start := time.Now()
+		require.Equal(t, start.Add(5*time.Minute), l.ok("example.com").Expires)
+		z.fail("mx2.example.com.", dns.RcodeSuccess)
+		time.Sleep(5 * time.Minute)
+		require.Len(t, l.ok("example.com").Hosts, 2)
+
+		z.fail("alias3.example. AAAA", dns.RcodeServerFailure) // half of a host
+		require.Equal(t, time.Now().Add(5*time.Minute), l.ok("hostalias.example").Expires)
+	})
+}
+
 func TestStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := newZone(t, ttls)

@@ -105,7 +105,7 @@ func (c *client) askServer(ctx context.Context, server, name string, qtype uint1
 	query.SetEdns0(udpSize, false)
 	reply, err := c.send(ctx, server, query)
 	if err == nil && (reply.Rcode == dns.RcodeFormatError || reply.Rcode == dns.RcodeNotImplemented || reply.Rcode == dns.RcodeBadVers) {
-		query.Id, query.Extra = dns.Id(), nil // RFC 6891 §7
+		query.Id, query.Extra = dns.Id(), nil // RFC 6891 §6.2.2
 		reply, err = c.send(ctx, server, query)
 	}
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxName  = 253  // octets of a name in text form without final dot (RFC 1035 §3.1: 255 on the wire)
+	maxName  = 253  // octets of a name in text form without final dot (RFC 1035 §2.3.4: 255 on the wire)
 	maxLabel = 63   // octets of a label (RFC 1035 §2.3.4)
 	maxInput = 1024 // octets of a Unicode domain that are looked at; 253 octets of A-labels need no more
 )

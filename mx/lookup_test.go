@@ -362,7 +362,7 @@ func preferences(r *Route) []uint16 {
 
 func TestGoogle(t *testing.T) {
 	var b strings.Builder
-	for i := range 1000 {
+	for i := range 200 {
 		fmt.Fprintf(&b, "d%d.example. MX %d aspmx.l.google.com.\n", i, 1+i%3)
 		for j := range 4 {
 			fmt.Fprintf(&b, "d%d.example. MX %d ALT%d.aspmx.l.google.com.\n", i, 5+5*(j/2), j+1)
@@ -374,12 +374,12 @@ func TestGoogle(t *testing.T) {
 	}
 	z := newZone(t, b.String())
 	d := z.resolver(t, nil)
-	for i := range 1000 {
+	for i := range 200 {
 		r, err := d.Lookup(t.Context(), fmt.Sprintf("d%d.example", i))
 		require.NoError(t, err)
 		require.Equal(t, "(alt1|alt2|alt3|alt4)?.aspmx.l.google.com", r.Site)
 	}
-	require.Equal(t, 1000+5*2, z.total(), "the hosts are asked for once")
+	require.Equal(t, 200+5*2, z.total(), "the hosts are asked for once")
 }
 
 func TestErrorIs(t *testing.T) {

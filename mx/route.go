@@ -35,15 +35,9 @@ func (d *DNS) fillRoute(ctx context.Context, domain string, _ bool) (*routes, ti
 		return nil, e.expires, &Error{Domain: domain, Failure: Loop, Err: errLoop}
 	}
 	found := d.findHosts(ctx, wanted)
-	expires := e.expires
-	for _, h := range found {
-		expires = earliest(expires, h.expires)
-	}
-	if least := time.Now().Add(time.Second); expires.Before(least) {
-		expires = least // made of what has just expired
-	}
 	kept := before(wanted, func(i int) bool { return found[i].err == nil && d.self.hasAny(found[i].val.addrs) })
 	hosts, err := usable(kept, found)
+	expires := expiry(e.expires, found, len(hosts) > 0)
 	switch {
 	case len(hosts) > 0:
 		return newRoutes(Route{
@@ -61,6 +55,23 @@ func (d *DNS) fillRoute(ctx context.Context, domain string, _ bool) (*routes, ti
 		return nil, expires, &Error{Domain: domain, Failure: Loop, Err: errLoop}
 	}
 	return nil, expires, &Error{Domain: domain, Failure: NoHosts, Err: err}
+}
+
+// expiry returns when a route of these parts expires. A route that has hosts
+// does not expire with each failure of another: trying again may take long.
+func expiry(expires time.Time, found []*entry[*addrSet], usable bool) time.Time {
+	now := time.Now()
+	for _, e := range found {
+		if e.err.failed() && usable {
+			expires = earliest(expires, now.Add(maxFailureTTL))
+		} else {
+			expires = earliest(expires, e.expires)
+		}
+	}
+	if least := now.Add(time.Second); expires.Before(least) {
+		return least // a part has just expired
+	}
+	return expires
 }
 
 // before returns the hosts that are better than the best of those for which

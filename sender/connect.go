@@ -42,7 +42,7 @@ func (c *session) connect(route *mx.Route) (*smtp.Session, error) {
 			return s, nil
 		}
 		errs = append(errs, err)
-		if c.ctx.Err() != nil {
+		if c.seeking().Err() != nil {
 			break
 		}
 		c.dest.site.s.hosts.unreachable(t.host, time.Now())
@@ -105,12 +105,12 @@ func (c *session) fresh(route *mx.Route) (*mx.Route, error) {
 	if time.Now().Before(route.Expires) {
 		return route, nil
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, lookupTime)
+	ctx, cancel := context.WithTimeout(c.seeking(), lookupTime)
 	defer cancel()
 	if r, err := c.dest.site.s.cfg.Resolver.Lookup(ctx, route.Domain); err == nil {
 		return r, nil
 	}
-	return route, c.ctx.Err()
+	return route, c.seeking().Err()
 }
 
 // open1 opens a session to one address. Where TLS is opportunistic and fails,
@@ -119,7 +119,7 @@ func (c *session) open1(t target) (*smtp.Session, error) {
 	hosts := c.dest.site.s.hosts
 	memory, _ := hosts.recall(t.host, time.Now())
 	s, err := c.greet(t, memory)
-	if e := sessionError(err); e != nil && e.Stage == bounce.StageTLS && c.ctx.Err() == nil &&
+	if e := sessionError(err); e != nil && e.Stage == bounce.StageTLS && c.seeking().Err() == nil &&
 		c.dest.site.way.tls == smtp.TLSOpportunistic && !memory.NoTLS {
 		memory.NoTLS = true
 		s, err = c.greet(t, memory)
@@ -143,12 +143,12 @@ func (c *session) greet(t target, memory smtp.Memory) (*smtp.Session, error) {
 	if c.dest.site.way.login != nil {
 		o.Auth = func(offered string) (gosmtp.Auth, error) { return c.dest.site.way.auth(offered) }
 	}
-	return smtp.Open(c.ctx, conn, o)
+	return smtp.Open(c.seeking(), conn, o)
 }
 
 func (c *session) dial(addr string) (net.Conn, error) {
 	cfg := c.dest.site.s.cfg
-	ctx, cancel := context.WithTimeout(c.ctx, cfg.Timeouts.Connect)
+	ctx, cancel := context.WithTimeout(c.seeking(), cfg.Timeouts.Connect)
 	defer cancel()
 	if cfg.Dial != nil {
 		return cfg.Dial(ctx, "tcp", addr)
@@ -165,3 +165,6 @@ func sessionError(err error) *smtp.Error {
 	e, _ := errors.AsType[*smtp.Error](err)
 	return e
 }
+
+// seeking is the context of everything up to the session's first transaction.
+func (c *session) seeking() context.Context { return c.dest.site.s.seeking }

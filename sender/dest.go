@@ -19,6 +19,7 @@ type dest struct {
 	sessions []*session // open or opening
 	asking   []*session // those of sessions that wait for a job, the last one waits least
 	opening  int        // those of sessions that are not ready yet
+	probed   *session   // idle for long: it looks whether its connection lives, then asks again
 	wanted   int        // connections asked of the budget and not granted yet
 	free     []*job     // for reuse
 
@@ -49,8 +50,13 @@ func (d *dest) mayStart(now time.Time) bool {
 
 // serve gives jobs to sessions that wait for one.
 func (d *dest) serve(now time.Time) {
-	for len(d.asking) > 0 && d.site.queue.ready.n > 0 && d.mayStart(now) {
+	for len(d.asking) > 0 && d.probed == nil && d.site.queue.ready.n > 0 && d.mayStart(now) {
 		c := d.asking[len(d.asking)-1]
+		if now.Sub(c.idleSince) > idleCheck {
+			d.probed = c
+			d.answer(c, probe)
+			return
+		}
 		if c.full(d.ctl.Conns(now).Messages) {
 			c.leaving = true
 			d.answer(c, nil)
@@ -67,6 +73,9 @@ func (d *dest) serve(now time.Time) {
 // asked answers a session that wants a job: at once if there is one, or if it
 // must not wait.
 func (d *dest) asked(c *session, inFlight bool, now time.Time) {
+	if d.probed == c {
+		d.probed = nil
+	}
 	conns := d.ctl.Conns(now)
 	if c.leaving || d.site.stopping || c.full(conns.Messages) || len(d.sessions)-d.leavingCount() > conns.Max {
 		c.leaving = true
@@ -149,6 +158,9 @@ func (d *dest) grow(now time.Time) (wake time.Time) {
 	conns := d.ctl.Conns(now)
 	for {
 		pending := d.opening + d.wanted
+		if d.probed != nil {
+			pending++
+		}
 		switch {
 		case len(d.asking) > 0 || pending >= max(1, len(d.sessions)-d.opening):
 			return time.Time{} // there is or will be somebody to serve it
@@ -211,6 +223,9 @@ func (d *dest) rest(now time.Time) (wake time.Time) {
 // closed notes that a session is gone.
 func (d *dest) closed(c *session, err error, now time.Time) {
 	d.sessions = slices.DeleteFunc(d.sessions, func(x *session) bool { return x == c })
+	if d.probed == c {
+		d.probed = nil
+	}
 	d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
 	kind := EventConnClosed
 	if c.open == nil {
@@ -281,12 +296,11 @@ func (d *dest) recovered() {
 // itself when it has nothing to remember.
 const forgetAfter = 25 * time.Hour
 
+// forgettable reports whether a new destination would know as much.
 func (d *dest) forgettable(now time.Time) bool {
-	if now.Before(d.pausedUntil) {
-		return false
+	settled := d.used.Add(forgetAfter)
+	if c, ok := d.ctl.(throttle.Settler); ok {
+		settled = c.Settled(now)
 	}
-	if i, ok := d.ctl.(interface{ Idle(time.Time) bool }); ok {
-		return i.Idle(now)
-	}
-	return now.Sub(d.used) > forgetAfter
+	return now.After(d.pausedUntil) && now.After(settled)
 }

@@ -134,3 +134,25 @@ func field(mail, name string) string {
 	}
 	return ""
 }
+
+// silent is a script of a server that says nothing any more at a stage.
+func silent(at sendertest.Stage) func(sendertest.Stage, string) io.Reader {
+	return func(st sendertest.Stage, _ string) io.Reader {
+		if st == at {
+			return hang{}
+		}
+		return nil
+	}
+}
+
+// hang never gives a byte, for a year.
+type hang struct{}
+
+func (hang) Read([]byte) (int, error) {
+	time.Sleep(365 * 24 * time.Hour)
+	return 0, io.EOF
+}
+
+type panicking struct{}
+
+func (panicking) WriteTo(io.Writer) (int64, error) { panic("oh!") }

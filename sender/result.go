@@ -85,7 +85,7 @@ func (e *Error) Error() string {
 	switch {
 	case e.Err == nil:
 		b.WriteString(reply)
-	case reply == "" || strings.Contains(e.Err.Error(), reply):
+	case reply == "" || strings.Contains(e.Err.Error(), e.Reply.Text):
 		b.WriteString(e.Err.Error())
 	default:
 		fmt.Fprintf(&b, "%s (%s)", e.Err, reply)

@@ -16,7 +16,7 @@ import (
 // not say otherwise, and nothing it does blocks.
 type scheduler struct {
 	s       *Sender
-	submits chan submission // from the runs; bounded, so that they do not outrun us
+	submits chan submission // from the runs; unbuffered, so that nothing is in it when we end
 	box     *inbox[schedMsg]
 
 	domains  map[string]*domain
@@ -73,15 +73,14 @@ type domain struct {
 }
 
 const (
-	maxLookups  = 64               // lookups at once
-	lookupTime  = 2 * time.Minute  // for one, over all servers and retries
-	minRoute    = 30 * time.Second // a route is good for at least this
-	sweepEvery  = 10 * time.Minute // how often what is not used is dropped
-	submitQueue = 256
+	maxLookups = 64               // lookups at once
+	lookupTime = 2 * time.Minute  // for one, over all servers and retries
+	minRoute   = 30 * time.Second // a route is good for at least this
+	sweepEvery = 10 * time.Minute // how often what is not used is dropped
 )
 
 func newScheduler(s *Sender) *scheduler {
-	return &scheduler{s: s, submits: make(chan submission, submitQueue), box: newInbox[schedMsg](),
+	return &scheduler{s: s, submits: make(chan submission), box: newInbox[schedMsg](),
 		domains: map[string]*domain{}, sites: map[string]*site{}, budget: budget{free: s.cfg.MaxConns, held: map[*site]int{}}}
 }
 
@@ -118,21 +117,7 @@ func (q *scheduler) run() {
 		}
 		timer.Reset(q.alarms.next(time.Now()))
 	}
-	q.end()
-}
-
-// end answers what was submitted while the last site ended.
-func (q *scheduler) end() {
 	close(q.s.finished)
-	for {
-		select {
-		case sub := <-q.submits:
-			now := time.Now()
-			q.s.giveUp(sub.it, "", ErrShutdown, now, now)
-		default:
-			return
-		}
-	}
 }
 
 func (q *scheduler) handle(m *schedMsg, now time.Time) {
@@ -191,7 +176,7 @@ func (q *scheduler) look(d *domain) {
 	}
 	q.lookups++
 	go func() {
-		ctx, cancel := context.WithTimeout(q.s.ctx, lookupTime)
+		ctx, cancel := context.WithTimeout(q.s.seeking, lookupTime)
 		defer cancel()
 		rt, err := q.s.cfg.Resolver.Lookup(ctx, d.name)
 		q.box.put(schedMsg{kind: schedLooked, domain: d, route: rt, err: err})
@@ -206,7 +191,7 @@ func (q *scheduler) looked(d *domain, rt *mx.Route, err error, now time.Time) {
 		q.lookLine = q.lookLine[1:]
 		q.look(next)
 	}
-	switch f := lookupFailure(q.s.ctx, err); {
+	switch f := lookupFailure(q.s.seeking, err); {
 	case f == nil:
 		q.found(d, rt, now)
 	case f.class.Permanent:

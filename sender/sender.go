@@ -22,8 +22,10 @@ type Sender struct {
 
 	closing  atomic.Bool        // Shutdown was called
 	stop     sync.Once          // tells the scheduler so
-	ctx      context.Context    // of all connections and lookups
+	ctx      context.Context    // of all connections
 	cut      context.CancelFunc // ends ctx: when Shutdown may not wait any longer
+	seeking  context.Context    // of lookups and of connections that are being opened
+	unseek   context.CancelFunc // ends seeking: when Shutdown begins
 	finished chan struct{}      // closed by the scheduler when nothing runs any more
 }
 
@@ -36,6 +38,7 @@ func New(cfg Config) (*Sender, error) {
 	}
 	s := &Sender{cfg: c, nonce: rand.Text()[:12], hosts: newHosts(), finished: make(chan struct{})}
 	s.ctx, s.cut = context.WithCancel(context.Background())
+	s.seeking, s.unseek = context.WithCancel(s.ctx)
 	s.sched = newScheduler(s)
 	go s.sched.run()
 	return s, nil
@@ -100,7 +103,10 @@ func (s *Sender) SendAll(ctx context.Context, msgs ...*Message) []Result {
 // After Shutdown nothing of the Sender runs. Calling it again waits again.
 func (s *Sender) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
-	s.stop.Do(func() { s.sched.box.put(schedMsg{kind: schedShutdown}) })
+	s.stop.Do(func() {
+		s.unseek()
+		s.sched.box.put(schedMsg{kind: schedShutdown})
+	})
 	select {
 	case <-s.finished:
 		s.cut()

@@ -37,6 +37,11 @@ var errLost = errors.New("the connection was lost")
 // looked at before use.
 const idleCheck = 50 * time.Millisecond
 
+// probe is the answer that tells an idle session to look at its connection and
+// ask again: a job is given only to one that can start it at once, so that the
+// limits count the moment at which a message really starts.
+var probe = new(job)
+
 func newSession(d *dest) *session {
 	return &session{dest: d, ctx: d.site.s.ctx, reply: make(chan *job, 1)}
 }
@@ -68,19 +73,19 @@ func (c *session) run(route *mx.Route) {
 // next gets a job from the site and prepares it.
 func (c *session) next(inFlight bool) *smtp.Transaction {
 	for {
-		asked := time.Now()
 		c.tell(siteMsg{kind: siteAsk, inFlight: inFlight})
 		j := <-c.reply
-		if j == nil {
+		switch {
+		case j == nil:
 			return nil
-		}
-		now := time.Now()
-		if !inFlight && now.Sub(asked) > idleCheck && !c.smtp.Alive() {
+		case j != probe:
+		case c.smtp.Alive():
+			continue
+		default:
 			c.dead = true
-			c.putBack(j)
 			return nil
 		}
-		ready, failed := j.prepare(c, now)
+		ready, failed := j.prepare(c, time.Now())
 		if ready {
 			c.flight = append(c.flight, j)
 			return &j.tx
@@ -95,12 +100,6 @@ func (c *session) done(*smtp.Transaction) {
 	c.flight = append(c.flight[:0], c.flight[1:]...)
 	freeBody(j.tx.Body)
 	j.tx.Body = nil
-	c.tell(siteMsg{kind: siteDone, job: j})
-}
-
-// putBack hands a job back untouched.
-func (c *session) putBack(j *job) {
-	j.tx.Rcpts = make([]smtp.Rcpt, len(j.items))
 	c.tell(siteMsg{kind: siteDone, job: j})
 }
 

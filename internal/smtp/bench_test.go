@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -32,7 +31,7 @@ func BenchmarkSession(b *testing.B) {
 		{"bdat-chained", "PIPELINING\r\n250-CHUNKING", Memory{Form: FormChained}, lines},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			conn := dialSink(b, bb.ext)
+			conn := dialSink(b, bb.ext, false)
 			o := options()
 			o.Memory = bb.mem
 			s, err := Open(context.Background(), conn, o)
@@ -65,8 +64,32 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
+// BenchmarkPieces does the same against a receiver that sends each reply of a
+// group by itself under Nagle's algorithm, as Haraka does: without an immediate
+// acknowledgement every message waits 40 ms for a delayed one.
+func BenchmarkPieces(b *testing.B) {
+	for _, mem := range []Memory{{Settled: true}, {Form: FormChained}} {
+		b.Run(map[Form]string{FormGrouped: "grouped", FormChained: "chained"}[mem.Form], func(b *testing.B) {
+			conn := dialSink(b, "PIPELINING", true)
+			o := options()
+			o.Memory = mem
+			s, err := Open(context.Background(), conn, o)
+			require.NoError(b, err)
+			defer s.Quit(context.Background())
+			n := b.N
+			require.NoError(b, s.Run(context.Background(), func(bool) *Transaction {
+				if n--; n < 0 {
+					return nil
+				}
+				return message(text1, "x@example.com")
+			}, func(tx *Transaction) { require.Equal(b, Sent, tx.Rcpts[0].Fate) }))
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+		})
+	}
+}
+
 // dialSink connects to a receiver that takes everything.
-func dialSink(t testing.TB, ext string) net.Conn {
+func dialSink(t testing.TB, ext string, pieces bool) net.Conn {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ended := make(chan struct{})
@@ -77,7 +100,8 @@ func dialSink(t testing.TB, ext string) net.Conn {
 			return
 		}
 		defer c.Close()
-		(&sink{conn: c, ext: ext, in: make([]byte, 64<<10)}).serve()
+		_ = c.(*net.TCPConn).SetNoDelay(!pieces)
+		(&sink{conn: c, ext: ext, pieces: pieces, in: make([]byte, 64<<10)}).serve()
 	}()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
@@ -94,11 +118,20 @@ type sink struct {
 	conn io.ReadWriter
 	ext  string
 	in   []byte
-	r, w int
-	out  []byte
+
+	pieces bool // send each reply by itself
+	r, w   int
+	out    []byte
 }
 
 func (k *sink) fill() bool {
+	for k.pieces && bytes.Count(k.out, []byte("\n")) > 1 {
+		n := bytes.IndexByte(k.out, '\n') + 1
+		if _, err := k.conn.Write(k.out[:n]); err != nil {
+			return false
+		}
+		k.out = append(k.out[:0], k.out[n:]...)
+	}
 	if len(k.out) > 0 {
 		if _, err := k.conn.Write(k.out); err != nil {
 			return false
@@ -156,7 +189,11 @@ func (k *sink) serve() {
 			}
 			k.out = append(k.out, "250 2.0.0 ok\r\n"...)
 		case "BDAT":
-			n, _ := strconv.Atoi(strings.Fields(string(line))[1])
+			size, _, _ := bytes.Cut(line[5:], []byte(" "))
+			n := 0
+			for _, c := range size { // without an allocation
+				n = 10*n + int(c-'0')
+			}
 			if !k.skip(n) {
 				return
 			}

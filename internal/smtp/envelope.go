@@ -21,9 +21,11 @@ func (s *Session) pipelined() bool { return s.ext.pipelining && s.form != FormSe
 
 // take queues t and settles at once what must not or need not be asked.
 func (s *Session) take(t *Transaction) *flight {
-	f := &flight{}
+	var f *flight
 	if n := len(s.free); n > 0 {
 		f, s.free = s.free[n-1], s.free[:n-1]
+	} else {
+		f = &flight{}
 	}
 	f.t = t
 	s.queue = append(s.queue, f)

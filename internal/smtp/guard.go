@@ -11,13 +11,16 @@ import (
 // guard is what go-mail's client takes for the connection. It reads whole
 // replies with our own bounded parser and hands them on one at a time, and it
 // writes only what may be said:
-//   - nothing while something that the server said is unread, or after a 421,
+//   - nothing while something that the server said is unread,
 //   - HELO only if EHLO was refused with 5yz (RFC 5321 §3.2),
 //   - no QUIT, and "*" only to a challenge: how to part is the session's choice.
+//
+// So nothing follows a 421 either.
 type guard struct {
-	wire    *wire
-	timeout time.Duration // for each reply
-	write   time.Duration // for each command
+	net.Conn // never read or written through; the session sets the deadlines
+	wire     *wire
+	timeout  time.Duration // for each reply
+	write    time.Duration // for each command
 
 	greeting string // handed out before anything is read: go-mail expects one after STARTTLS too
 	pending  []byte // of the reply, not handed on yet
@@ -75,8 +78,7 @@ func (g *guard) Write(b []byte) (int, error) {
 	case g.wire.in.buffered() > 0:
 		g.err = ErrUnsolicited
 		return 0, g.err
-	case g.code == 421,
-		string(verb) == "HELO" && g.code/100 != 5,
+	case string(verb) == "HELO" && g.code/100 != 5,
 		string(verb) == "*" && g.code != 334,
 		string(verb) == "QUIT":
 		return 0, errWithheld
@@ -91,11 +93,3 @@ func (g *guard) Write(b []byte) (int, error) {
 
 // Close does nothing: the session owns the connection.
 func (g *guard) Close() error { return nil }
-
-// The rest of net.Conn. The session sets the deadlines.
-
-func (g *guard) LocalAddr() net.Addr              { return g.wire.raw.LocalAddr() }
-func (g *guard) RemoteAddr() net.Addr             { return g.wire.raw.RemoteAddr() }
-func (g *guard) SetDeadline(time.Time) error      { return nil }
-func (g *guard) SetReadDeadline(time.Time) error  { return nil }
-func (g *guard) SetWriteDeadline(time.Time) error { return nil }

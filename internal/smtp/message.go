@@ -37,8 +37,8 @@ func (s *Session) message(f, n *flight) *Error {
 
 // chunk is the message with BDAT before it (RFC 3030 §2), in the headroom.
 func (b *Body) chunk() []byte {
-	var line [Headroom]byte
-	cmd := append(line[:0], "BDAT "...)
+	// Written ahead of its place and then moved up to the message.
+	cmd := append(b.Buf[:0], "BDAT "...)
 	cmd = strconv.AppendInt(cmd, int64(len(b.Buf)-b.Start), 10)
 	cmd = append(cmd, " LAST\r\n"...)
 	from := b.Start - len(cmd)

@@ -39,7 +39,7 @@ func (s *Session) open(ctx context.Context, o *Options) *Error {
 			return e
 		}
 	}
-	g := &guard{wire: s.wire, timeout: s.timeouts.Greeting, write: s.timeouts.Block}
+	g := &guard{Conn: s.wire.raw, wire: s.wire, timeout: s.timeouts.Greeting, write: s.timeouts.Block}
 	client, err := gosmtp.NewClient(g, o.Host)
 	if err != nil {
 		return s.refused(g, bounce.StageGreeting, err)
@@ -54,7 +54,7 @@ func (s *Session) open(ctx context.Context, o *Options) *Error {
 			return e
 		}
 		// What was said in clear is forgotten (RFC 3207 §4.2): client and guard are new.
-		g = &guard{wire: s.wire, write: s.timeouts.Block, greeting: "220 TLS\r\n"}
+		g = &guard{Conn: s.wire.raw, wire: s.wire, write: s.timeouts.Block, greeting: "220 TLS\r\n"}
 		if client, err = gosmtp.NewClient(g, o.Host); err != nil {
 			return s.refused(g, bounce.StageHello, err)
 		}
@@ -89,54 +89,59 @@ func (s *Session) auth(client *gosmtp.Client, g *guard, o *Options) *Error {
 		return s.failure(bounce.StageAuth, statusNoAuth, ErrNoAuth)
 	}
 	g.timeout = s.timeouts.Auth
-	a, err := o.Auth(s.ext.authList)
+	mechanism, err := o.Auth(s.ext.authList)
 	if err != nil {
 		return s.failure(bounce.StageAuth, statusNoAuth, err)
 	}
-	if err := client.Auth(&secureAuth{a, s, o}); err != nil {
+	a := &auth{Auth: mechanism, info: gosmtp.ServerInfo{
+		Name: o.Host,
+		// Only TLS that was demanded counts: under opportunistic TLS whoever sits
+		// in between could have the password.
+		TLS:  s.tls != nil && o.TLS != TLSOpportunistic,
+		Auth: strings.Fields(s.ext.authList),
+	}}
+	err = client.Auth(a)
+	switch {
+	case a.err != nil:
+		return s.failure(bounce.StageAuth, statusNoAuth, a.err)
+	case err != nil || g.code != 235:
 		return s.refused(g, bounce.StageAuth, err)
-	}
-	if g.code != 235 {
-		return s.refused(g, bounce.StageAuth, ErrProtocol)
 	}
 	return nil
 }
 
-// secureAuth tells a mechanism what go-mail's client can't know: that there is
-// TLS below, and the mechanisms as we read them.
-type secureAuth struct {
+// auth tells a mechanism what go-mail's client can't know, that there is TLS
+// below, and remembers its own error.
+type auth struct {
 	gosmtp.Auth
-	s *Session
-	o *Options
+	info gosmtp.ServerInfo
+	err  error
 }
 
-// Start calls the connection secure if it has TLS that was demanded: under
-// opportunistic TLS whoever sits in between can have the password.
-func (a *secureAuth) Start(info *gosmtp.ServerInfo) (string, []byte, error) {
-	return a.Auth.Start(&gosmtp.ServerInfo{
-		Name: a.o.Host,
-		TLS:  a.s.tls != nil && a.o.TLS != TLSOpportunistic,
-		Auth: strings.Fields(a.s.ext.authList),
-	})
+func (a *auth) Start(*gosmtp.ServerInfo) (proto string, toServer []byte, err error) {
+	proto, toServer, a.err = a.Auth.Start(&a.info)
+	return proto, toServer, a.err
 }
 
-// refused is the Error after go-mail's client returned err.
+func (a *auth) Next(fromServer []byte, more bool) (toServer []byte, err error) {
+	toServer, a.err = a.Auth.Next(fromServer, more)
+	return toServer, a.err
+}
+
+// refused is the Error after go-mail's client returned err, or nil though the
+// last reply is not the one that was hoped for.
 func (s *Session) refused(g *guard, stage bounce.Stage, err error) *Error {
 	if g.err != nil {
 		return s.lost(stage, g.err)
 	}
 	// go-mail's client reports a reply as a textproto.Error; a command that the
 	// guard withheld came after one.
-	if _, ok := errors.AsType[*textproto.Error](err); ok || errors.Is(err, errWithheld) {
+	if _, ok := errors.AsType[*textproto.Error](err); ok || err == nil || errors.Is(err, errWithheld) {
 		r := (&reply{code: g.code, text: g.text}).bounce(stage, s.host)
 		if r.Code < 400 { // a reply that has no meaning here
 			return s.refusal(r, ErrProtocol)
 		}
 		return s.refusal(r, nil)
 	}
-	status := statusProtocol
-	if stage == bounce.StageAuth {
-		status = statusNoAuth
-	}
-	return s.failure(stage, status, err)
+	return s.failure(stage, statusProtocol, err)
 }

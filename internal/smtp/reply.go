@@ -11,12 +11,14 @@ import (
 )
 
 // What a server may say at most. RFC 5321 §4.5.3.1.5 allows 512 octets for a
-// line; real ones are longer.
+// line with its end; real ones are longer.
 const (
 	maxReplyLine  = 2048
 	maxReplyLines = 100
 	maxReplyText  = 32 << 10
 )
+
+var errLongLine = fmt.Errorf("%w: reply line too long", ErrProtocol)
 
 // reply is one reply as it came. It is valid until the next one is read.
 type reply struct {
@@ -71,13 +73,13 @@ func (b *reader) line() ([]byte, error) {
 		if i >= 0 {
 			line := b.buf[b.r : b.r+seen+i]
 			b.r += seen + i + 1
-			if len(line) > maxReplyLine {
-				return nil, fmt.Errorf("%w: reply line too long", ErrProtocol)
+			if len(line) >= maxReplyLine {
+				return nil, errLongLine
 			}
 			return bytes.TrimSuffix(line, []byte("\r")), nil
 		}
-		if seen = b.buffered(); seen > maxReplyLine {
-			return nil, fmt.Errorf("%w: reply line too long", ErrProtocol)
+		if seen = b.buffered(); seen >= maxReplyLine {
+			return nil, errLongLine
 		}
 		if err := b.fill(); err != nil {
 			return nil, err
@@ -137,7 +139,7 @@ func parseLine(line []byte) (code int, more bool, text []byte, err error) {
 func digit(c byte) bool { return '0' <= c && c <= '9' }
 
 // cutStatus takes the enhanced status code from the start of every line (RFC
-// 2034 §4). The first line that has one decides.
+// 2034 §4), and drops lines without text. The first line that has a status decides.
 func cutStatus(text []byte) (bounce.Status, string) {
 	status, n := parseStatus(text)
 	if bytes.IndexByte(text, '\n') < 0 {
@@ -148,6 +150,9 @@ func cutStatus(text []byte) (bounce.Status, string) {
 		s, n := parseStatus(line)
 		if status == (bounce.Status{}) {
 			status = s
+		}
+		if n == len(line) {
+			continue
 		}
 		if b.Len() > 0 {
 			b.WriteByte('\n')

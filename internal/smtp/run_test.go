@@ -380,6 +380,55 @@ func TestRun(t *testing.T) {
 			want:  Memory{Form: FormChained},
 		},
 		{
+			name:   "message refused, the next envelope is chained behind and accepted: no RSET",
+			memory: Memory{Form: FormChained},
+			txs:    []*Transaction{message(msg, "x@example.com"), message(msg, "y@example.com"), message(msg, "z@example.com")},
+			script: hello("PIPELINING", "CHUNKING") + `
+				C: MAIL FROM:<a@client.example>
+				C: RCPT TO:<x@example.com>
+				S: 250 ok
+				S: 250 ok
+				C: BDAT 18 LAST
+				C: Subject: x
+				C:
+				C: hi
+				C: MAIL FROM:<a@client.example>
+				C: RCPT TO:<y@example.com>
+				S: 554 5.7.1 spam
+				S: 250 ok
+				S: 250 ok
+				C: BDAT 18 LAST
+				C: Subject: x
+				C:
+				C: hi
+				C: MAIL FROM:<a@client.example>
+				C: RCPT TO:<z@example.com>
+				S: 250 ok
+				S: 250 ok
+				S: 250 ok
+				C: BDAT 18 LAST
+				C: Subject: x
+				C:
+				C: hi
+				S: 500 5.5.2 this one not, though BDAT is known
+				` + quit,
+			fates: []string{"refused 554 body", "sent", "refused 500 body"},
+			want:  Memory{Form: FormChained},
+		},
+		{
+			name: "503 to MAIL that is not chained",
+			txs:  []*Transaction{message(msg, "x@example.com")},
+			script: hello("PIPELINING") + `
+				C: MAIL FROM:<a@client.example>
+				C: RCPT TO:<x@example.com>
+				C: DATA
+				S: 503 5.5.1 AUTH first
+				S: 503 5.5.1 MAIL first
+				S: 503 5.5.1 MAIL first
+				` + quit,
+			fates: []string{"refused 503 mail"},
+		},
+		{
 			name: "message refused: RSET before the next",
 			txs:  []*Transaction{message(msg, "x@example.com"), message(msg, "y@example.com")},
 			script: hello("PIPELINING") + `

@@ -9,17 +9,13 @@ import (
 	"github.com/volleymail/volley/bounce"
 )
 
-// Sessions of servers that were dialled with no cache of the caller's, so that
-// the next connection needs no full handshake. Verified and unverified ones are
-// kept apart.
-var (
-	verifiedSessions   = tls.NewLRUClientSessionCache(1024)
-	unverifiedSessions = tls.NewLRUClientSessionCache(1024)
-)
+// resumable are the TLS sessions of servers whose caller has no cache of his
+// own, so that the next connection needs no full handshake. All callers can
+// share it: a session that was not verified under the same roots is not resumed
+// by a connection that is to be verified (crypto/tls sees to that).
+var resumable = tls.NewLRUClientSessionCache(1024)
 
 // tlsConfig is the configuration for one connection, made from the caller's.
-// A verified session is cached only for the caller who gave no configuration:
-// another one may trust other roots, and resuming skips them.
 func tlsConfig(o *Options) *tls.Config {
 	base := o.TLSConfig
 	if base == nil {
@@ -36,12 +32,7 @@ func tlsConfig(o *Options) *tls.Config {
 	// Small records let a browser begin early; a mail server needs the whole message.
 	c.DynamicRecordSizingDisabled = true
 	if c.ClientSessionCache == nil {
-		switch {
-		case c.InsecureSkipVerify:
-			c.ClientSessionCache = unverifiedSessions
-		case o.TLSConfig == nil:
-			c.ClientSessionCache = verifiedSessions
-		}
+		c.ClientSessionCache = resumable
 	}
 	return c
 }

@@ -72,7 +72,8 @@ type Behavior struct {
 	// It must not change or keep the Message and its Data.
 	Message func(m *Message) *Reply
 
-	// Drops lists where the server closes the connection instead of answering.
+	// Drops lists where the server closes the connection, or falls silent,
+	// instead of answering.
 	Drops []Drop
 	// CutRead and CutWrite close a connection when the server has read or
 	// written so many bytes of it (as they are on the wire, encrypted or not).
@@ -123,11 +124,14 @@ func (r Rate) per() time.Duration {
 	return r.Per
 }
 
-// Drop is a place at which a connection is closed without an answer.
+// Drop is a place at which a client gets no answer any more.
 type Drop struct {
 	At Stage
 	// P is the probability, from 0 to 1, drawn from Options.Seed. 0 means always.
 	P float64
+	// Silent keeps the connection open, and nothing more is ever said on it. At
+	// StageConnect it is as with Behavior.Dead. Otherwise the connection is closed.
+	Silent bool
 }
 
 // Stage is a point in the conversation between a client and a Host.

@@ -30,11 +30,9 @@ func (c *conn) dataCommand(args, line string) {
 	case !c.say(StageData, line, startReply):
 		return
 	}
-	if c.behavior().drops(StageBody, c.luck) {
-		if c.flush() == nil {
-			_, _ = c.r.ReadSlice('\n')
-		}
-		c.abort()
+	if d := c.behavior().drop(StageBody, c.luck); d != nil {
+		_, _ = c.r.ReadSlice('\n')
+		c.drop(d)
 		return
 	}
 	if err := c.readDotted(); err != nil {
@@ -99,10 +97,12 @@ func (c *conn) bdatCommand(args, line string) {
 		stage = StageDot
 	}
 	good := c.tx.open && len(c.tx.rcpts) > 0 && c.behavior().offers(Chunking) && c.esmtp
-	if good && c.behavior().drops(StageBody, c.luck) {
-		_, _ = io.CopyN(io.Discard, c.r, int64(size/2))
-		c.abort()
-		return
+	if good {
+		if d := c.behavior().drop(StageBody, c.luck); d != nil {
+			_, _ = io.CopyN(io.Discard, c.r, int64(size/2))
+			c.drop(d)
+			return
+		}
 	}
 	if err := c.readChunk(size, good); err != nil {
 		c.giveUp(err)
@@ -171,7 +171,7 @@ func (c *conn) finish() {
 		}
 	}
 	a := c.decide(StageDot, "", r)
-	m.Dropped = a.drop && r.Code < 400
+	m.Dropped = a.drop != nil && r.Code < 400
 	if a.positive() || m.Dropped {
 		c.host.accept(m) // before the client knows: it may look at once
 	}

@@ -239,8 +239,8 @@ func (c *conn) mailCommand(args, line string) {
 // refuseMail says why a MAIL command is not accepted; slow, if the client sends
 // too much.
 func (c *conn) refuseMail(args string) (r *Reply, slow bool) {
-	b := c.behavior()
-	slowdown := c.host.pace(b, c.source, time.Now())
+	b, now := c.behavior(), time.Now()
+	c.host.noteMail(now)
 	if c.hello == "" || c.tx.open {
 		c.violation("MAIL out of sequence")
 		return badSequenceReply, false
@@ -258,9 +258,11 @@ func (c *conn) refuseMail(args string) (r *Reply, slow bool) {
 		return needAuthReply, false
 	case b.MaxMessages > 0 && c.begun >= b.MaxMessages:
 		return tooManyMessages, true
-	case slowdown != nil:
-		return slowdown, true
-	case b.Sender != nil:
+	}
+	if r := c.host.pace(b.Rate, c.source, now); r != nil {
+		return r, true
+	}
+	if b.Sender != nil {
 		return b.Sender(from), false
 	}
 	return nil, false

@@ -126,6 +126,9 @@ func (c *conn) serve() {
 	}
 	c.leave() // before the client knows: it may open the next at once
 	if c.flush() == nil {
+		if tc, ok := c.net.(*tls.Conn); ok {
+			_ = tc.CloseWrite()
+		}
 		c.wire.finish()
 	}
 }
@@ -180,19 +183,19 @@ func (c *conn) greet() {
 // answer is what will be sent in reply to a command.
 type answer struct {
 	reply *Reply
-	drop  bool          // close instead
+	drop  *Drop         // do this instead
 	raw   *bufio.Reader // from Script; send this instead
 	code  int           // what the client is told, as far as is known
 }
 
-func (a answer) positive() bool { return !a.drop && a.code < 400 }
+func (a answer) positive() bool { return a.drop == nil && a.code < 400 }
 
 // decide finds out what will be sent at a stage: r, unless the Behavior drops
 // the connection or has a script.
 func (c *conn) decide(s Stage, line string, r *Reply) answer {
 	b := c.behavior()
-	a := answer{reply: r, code: r.Code, drop: b.drops(s, c.luck)}
-	if b.Script == nil || a.drop {
+	a := answer{reply: r, code: r.Code, drop: b.drop(s, c.luck)}
+	if b.Script == nil || a.drop != nil {
 		return a
 	}
 	if script := b.Script(s, line); script != nil {
@@ -215,10 +218,10 @@ func rawCode(raw *bufio.Reader, otherwise int) int {
 	return otherwise
 }
 
-// send puts an answer in the buffer, or closes.
+// send puts an answer in the buffer, or drops the connection.
 func (c *conn) send(a answer) {
-	if a.drop {
-		c.abort()
+	if a.drop != nil {
+		c.drop(a.drop)
 		return
 	}
 	if tarpit := c.behavior().Tarpit; tarpit > 0 {
@@ -249,14 +252,16 @@ func (c *conn) say(s Stage, line string, r *Reply) bool {
 }
 
 func (c *conn) count(a answer, slow bool) {
-	if !a.drop && a.code >= 400 {
+	if a.drop == nil && a.code >= 400 {
 		c.host.countRefusal(a.code, slow)
 	}
 }
 
 // write puts a reply in the buffer.
 func (c *conn) write(r *Reply) {
-	wire := r.appendWire(c.w.AvailableBuffer(), c.esmtp && c.behavior().offers(EnhancedStatusCodes))
+	// RFC 2034 §4 leaves them out of greetings, large providers do not.
+	statusCodes := (c.esmtp || c.hello == "") && c.behavior().offers(EnhancedStatusCodes)
+	wire := r.appendWire(c.w.AvailableBuffer(), statusCodes)
 	if c.host.sandbox.options.Trace != nil {
 		for line := range strings.Lines(string(wire)) {
 			c.trace("S: ", strings.TrimSuffix(line, "\r\n"))
@@ -278,6 +283,15 @@ func (c *conn) flush() error {
 	_ = c.net.SetWriteDeadline(time.Now().Add(b.idleTimeout()))
 	c.out = c.w.Flush()
 	return c.out
+}
+
+// drop ends the conversation without an answer.
+func (c *conn) drop(d *Drop) {
+	if d.Silent && c.flush() == nil {
+		_ = c.net.SetReadDeadline(time.Time{})
+		_, _ = io.Copy(io.Discard, c.net)
+	}
+	c.abort()
 }
 
 // abort closes at once and drops the replies not yet sent.

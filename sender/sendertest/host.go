@@ -39,27 +39,6 @@ type triplet struct {
 	from, to string
 }
 
-// Message is a message that a Host has taken responsibility for.
-type Message struct {
-	Host        string     // name of the host
-	Conn        uint64     // number of the connection, from 1, in the whole sandbox
-	Source      netip.Addr // address of the client
-	RemoteHello string     // what the client called itself in EHLO or HELO
-	User        string     // who authenticated, "" if nobody
-	TLS         bool       // came over TLS
-	Chunked     bool       // came by BDAT, not DATA
-	Time        time.Time  // when the server decided to accept it
-	From        string     // reverse-path without angle brackets, "" = null sender
-	MailOptions []string   // parameters of MAIL, such as "SIZE=1234", as they were written
-	Rcpts       []string   // accepted recipients, without angle brackets
-	RcptOptions [][]string // parameters of each RCPT
-	Data        []byte     // header and body as sent, dot-stuffing undone; nil if no longer kept
-	Bytes       int        // length of Data
-	// Dropped says that a Drop at StageDot closed the connection in place of the
-	// reply: the message is here, and the client can't know it.
-	Dropped bool
-}
-
 // Stats is what a Host has seen since it was added.
 type Stats struct {
 	Conns         int         // connections open now, of all sources
@@ -87,10 +66,6 @@ func (h *Host) Addr() netip.Addr { return h.addr }
 // SetBehavior changes how the host behaves. Open connections follow from their
 // next command on, except for CutRead and CutWrite.
 func (h *Host) SetBehavior(b Behavior) { h.behavior.Store(&b) }
-
-// Messages returns what the host has accepted, in order. The Data is shared
-// and must not be changed.
-func (h *Host) Messages() []Message { return h.sandbox.collect(h) }
 
 // Stats returns a copy of what was counted so far.
 func (h *Host) Stats() Stats {
@@ -132,17 +107,23 @@ func (h *Host) source(addr netip.Addr) *source {
 	return src
 }
 
-// pace counts a MAIL command and applies the rate: nil lets it pass.
-func (h *Host) pace(b *Behavior, from netip.Addr, now time.Time) *Reply {
+// noteMail keeps the time of a MAIL command.
+func (h *Host) noteMail(now time.Time) {
+	if h.sandbox.options.CountOnly {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.sandbox.options.CountOnly {
-		h.stats.Mails = append(h.stats.Mails, now)
-	}
-	rate := b.Rate
+	h.stats.Mails = append(h.stats.Mails, now)
+}
+
+// pace applies the rate to a message that may begin otherwise: nil lets it pass.
+func (h *Host) pace(rate Rate, from netip.Addr, now time.Time) *Reply {
 	if rate.N <= 0 {
 		return nil
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	src := h.source(from)
 	if now.Before(src.blocked) {
 		return blockedReply
@@ -208,15 +189,6 @@ func (h *Host) countRefusal(code int, slow bool) {
 	}
 }
 
-// accept keeps a message.
-func (h *Host) accept(m *Message) {
-	h.mu.Lock()
-	h.stats.Accepted++
-	h.stats.AcceptedRcpts += len(m.Rcpts)
-	h.mu.Unlock()
-	h.sandbox.accept(m)
-}
-
 // violation notes what the client of a connection did wrong.
 func (h *Host) violation(conn uint64, what string) {
 	h.mu.Lock()
@@ -226,12 +198,12 @@ func (h *Host) violation(conn uint64, what string) {
 	}
 }
 
-// drops draws whether a connection is dropped at a stage.
-func (b *Behavior) drops(at Stage, luck *rand.Rand) bool {
-	for _, d := range b.Drops {
-		if d.At == at && (d.P == 0 || luck.Float64() < d.P) {
-			return true
+// drop draws whether a connection is dropped at a stage; nil if it is not.
+func (b *Behavior) drop(at Stage, luck *rand.Rand) *Drop {
+	for i := range b.Drops {
+		if d := &b.Drops[i]; d.At == at && (d.P == 0 || luck.Float64() < d.P) {
+			return d
 		}
 	}
-	return false
+	return nil
 }

@@ -183,6 +183,20 @@ func TestListen(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestDialFrom(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *sendertest.Sandbox) {
+		h := s.AddHost("mx.example.com", sendertest.Behavior{})
+		source := netip.MustParseAddr("127.0.0.1")
+		nc, err := s.DialFrom(source)(t.Context(), "tcp", h.Addr().String()+":25")
+		require.NoError(t, err)
+		defer nc.Close()
+		c, err := smtp.NewClient(nc, h.Name())
+		require.NoError(t, err)
+		require.NoError(t, deliver(c, "a@example.net", []string{"b@example.com"}, hello))
+		require.Equal(t, source, h.Messages()[0].Source)
+	})
+}
+
 func TestKeepBodies(t *testing.T) {
 	for _, tc := range []struct {
 		name     string

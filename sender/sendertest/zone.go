@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -201,5 +202,5 @@ func zoneName(name string) string {
 			name = ascii
 		}
 	}
-	return canonical(name)
+	return strings.ToLower(strings.TrimSuffix(name, "."))
 }

@@ -30,10 +30,10 @@ func replay(o *owner, fresh func() throttle.Controller, between func(throttle.Co
 		o.now = s.now
 		between(c, s.now)
 		if next := c.Next(s.now); !next.Equal(s.next) {
-			return fmt.Errorf("Next = %v, and in a second run with the same times %v", s.next, next)
+			return fmt.Errorf("got Next = %v, and in a second run with the same times %v", s.next, next)
 		}
 		if conns := c.Conns(s.now); !equal(conns, s.conns) {
-			return fmt.Errorf("Conns = %+v, and in a second run with the same times %+v", s.conns, conns)
+			return fmt.Errorf("got Conns = %+v, and in a second run with the same times %+v", s.conns, conns)
 		}
 		s.tell(c)
 		between(c, s.now)
@@ -69,11 +69,11 @@ func nextIsEnough(o *owner, fresh func() throttle.Controller) error {
 		}
 		early := o.now.Add(o.upTo(next.Sub(o.now)))
 		if again := c.Next(early); again.After(next) {
-			return fmt.Errorf("Next was %v, and by %v it is %v", next, early, again)
+			return fmt.Errorf("at first Next was %v, and by %v it is %v", next, early, again)
 		}
 		o.now = next
 		if again := c.Next(o.now); again.After(o.now) {
-			return fmt.Errorf("Next was %v, and when reached it is %v", next, again)
+			return fmt.Errorf("at first Next was %v, and when reached it is %v", next, again)
 		}
 	}
 	return nil
@@ -115,7 +115,7 @@ func ratesHold(o *owner, fresh func() throttle.Controller) error {
 			o.until(c.Next(o.now))
 			o.now = o.now.Add(o.upTo(late))
 			if c.Next(o.now).After(o.now) {
-				return fmt.Errorf("Next says no after the time it gave")
+				return fmt.Errorf("at a time after the one it gave, Next says no")
 			}
 			c.Take(o.now)
 			starts = append(starts, o.now)
