@@ -5,7 +5,6 @@
 package bench
 
 import (
-	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -17,10 +16,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/volleymail/volley/dkim"
 	"github.com/volleymail/volley/internal/bench/sink"
-	"github.com/volleymail/volley/sender"
-	"github.com/volleymail/volley/throttle"
 )
 
 // scale returns full, or a fiftieth of it with -short, where the figures mean
@@ -63,22 +59,29 @@ func compare(b *testing.B, ours, theirs func() float64) {
 	b.ReportMetric(median(a)/median(z), "ratio")
 }
 
+// receivers by what they offer.
+var receivers = []struct {
+	name    string
+	without []string
+}{
+	{"CHUNKING", nil},
+	{"PIPELINING", []string{"CHUNKING"}},
+	{"neither", []string{"CHUNKING", "PIPELINING"}},
+}
+
 // BenchmarkUnsigned is the rate of Send over ten connections against that of
 // smtp-source -d -s 10, into the same sink.
 func BenchmarkUnsigned(b *testing.B) {
-	for _, tt := range []struct {
-		name    string
-		without []string
-	}{{"CHUNKING", nil}, {"PIPELINING", []string{"CHUNKING"}}, {"plain", []string{"CHUNKING", "PIPELINING"}}} {
+	for _, tt := range receivers {
 		b.Run(tt.name, func(b *testing.B) {
 			n := scale(20_000)
 			r := startSink(b, sink.Options{Without: tt.without})
 			msgs := campaign(n)
 			for range b.N {
 				compare(b, func() float64 {
-					s := newSender(b, r.addr, 10, nil)
+					s := newSender(b, r.addr, fast(10), nil)
 					defer shutdown(b, s)
-					return r.measure(b, n, func() { sendAll(b, s, slices.Values(msgs)) })
+					return r.measure(b, n, func() { sendAll(b, s, msgs) })
 				}, func() float64 {
 					return r.measure(b, n, func() { smtpSource(b, r.addr, n) })
 				})
@@ -87,27 +90,20 @@ func BenchmarkUnsigned(b *testing.B) {
 	}
 }
 
-// shutdown ends a Sender.
-func shutdown(b testing.TB, s *sender.Sender) {
-	b.Helper()
-	require.NoError(b, s.Shutdown(context.Background()))
-}
-
 // BenchmarkSigned is the rate of Send with RSA-2048 against the rate at which
 // crypto/rsa alone signs on all processors.
 func BenchmarkSigned(b *testing.B) {
 	n := scale(2_500)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(b, err)
-	signer, err := dkim.New("sender.example", "s1", key, nil)
-	require.NoError(b, err)
+	signer := newSigner(b)
 	r := startSink(b, sink.Options{})
 	msgs := campaign(n)
 	for range b.N {
 		compare(b, func() float64 {
-			s := newSender(b, r.addr, 10, signer)
+			s := newSender(b, r.addr, fast(10), signer)
 			defer shutdown(b, s)
-			return r.measure(b, n, func() { sendAll(b, s, slices.Values(msgs)) })
+			return r.measure(b, n, func() { sendAll(b, s, msgs) })
 		}, func() float64 { return signRate(b, key, n) })
 	}
 }
@@ -138,74 +134,19 @@ func signRate(b *testing.B, key *rsa.PrivateKey, n int) float64 {
 // round trip of 50 ms.
 func BenchmarkRoundTrip(b *testing.B) {
 	const rtt = 50 * time.Millisecond
-	for _, tt := range []struct {
-		name    string
-		without []string
-	}{{"CHUNKING", nil}, {"PIPELINING", []string{"CHUNKING"}}, {"plain", []string{"CHUNKING", "PIPELINING"}}} {
+	for _, tt := range receivers {
 		b.Run(tt.name, func(b *testing.B) {
 			n := scale(200)
 			r := startSink(b, sink.Options{RTT: rtt, Without: tt.without})
 			msgs := campaign(n)
 			for range b.N {
-				s := newSender(b, r.addr, 1, nil)
-				rate := r.measure(b, n, func() { sendAll(b, s, slices.Values(msgs)) })
+				s := newSender(b, r.addr, fast(1), nil)
+				rate := r.measure(b, n, func() { sendAll(b, s, msgs) })
 				shutdown(b, s)
 				b.ReportMetric(0, "ns/op")
 				b.ReportMetric(rate, "msg/s")
 				b.ReportMetric(rate*rtt.Seconds(), "msg/rtt")
 			}
 		})
-	}
-}
-
-// inUse is the memory in use after a collection: heap and stacks.
-func inUse() uint64 {
-	runtime.GC()
-	runtime.GC() // the second empties what the first left in pools
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc + m.StackInuse
-}
-
-// BenchmarkWaiting is the memory held for each recipient that waits, beyond the
-// caller's message.
-func BenchmarkWaiting(b *testing.B) {
-	n := scale(1_000_000)
-	msgs := campaign(n)
-	// The first message starts at once; the second is a month away.
-	limits := throttle.Limits{Rates: []throttle.Rate{{N: 1, Per: 30 * 24 * time.Hour}}}
-	for range b.N {
-		r := startSink(b, sink.Options{})
-		before := inUse()
-		s := newLimitedSender(b, r.addr, limits, nil)
-		ctx, cancel := context.WithCancel(context.Background())
-		var given atomic.Int64
-		taken := make(chan struct{})
-		results := make(chan int, 1)
-		go func() {
-			count := 0
-			for range s.Send(ctx, func(yield func(*sender.Message) bool) {
-				for _, m := range msgs {
-					given.Add(1)
-					if !yield(m) {
-						break
-					}
-				}
-				close(taken)
-			}) {
-				count++
-			}
-			results <- count
-		}()
-		<-taken
-		require.EqualValues(b, n, given.Load())
-		settle(s, n-1)
-		held := inUse() - before
-		cancel()
-		require.Equal(b, n, <-results)
-		shutdown(b, s)
-		b.ReportMetric(0, "ns/op")
-		b.ReportMetric(float64(held)/float64(n), "B/recipient")
-		runtime.KeepAlive(msgs)
 	}
 }

@@ -4,13 +4,16 @@ package bench
 
 import (
 	"context"
-	"iter"
+	"crypto/rand"
+	"crypto/rsa"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/volleymail/volley/dkim"
 	"github.com/volleymail/volley/internal/bench/msg"
 	"github.com/volleymail/volley/mx"
 	"github.com/volleymail/volley/sender"
@@ -30,17 +33,12 @@ func (toSink) Lookup(_ context.Context, domain string) (*mx.Route, error) {
 	}, nil
 }
 
-// newSender makes a Sender that delivers all mail to addr, as fast as conns
-// connections carry it.
-func newSender(b testing.TB, addr string, conns int, signer sender.Signer) *sender.Sender {
-	b.Helper()
-	limits := throttle.Limits{Conns: conns, Messages: -1}
-	return newLimitedSender(b, addr, limits, signer)
-}
+// fast are limits that leave the pace to conns connections.
+func fast(conns int) throttle.Limits { return throttle.Limits{Conns: conns, Messages: -1} }
 
-func newLimitedSender(b testing.TB, addr string, limits throttle.Limits, signer sender.Signer) *sender.Sender {
-	b.Helper()
-	s, err := sender.New(sender.Config{
+// config is for a Sender that delivers all mail to addr.
+func config(addr string, limits throttle.Limits, signer sender.Signer) sender.Config {
+	return sender.Config{
 		Hostname: "sender.example",
 		Resolver: toSink{},
 		Policy:   throttle.PolicyFunc(func(throttle.Key) throttle.Limits { return limits }),
@@ -49,9 +47,28 @@ func newLimitedSender(b testing.TB, addr string, limits throttle.Limits, signer 
 			var d net.Dialer
 			return d.DialContext(ctx, network, addr)
 		},
-	})
+	}
+}
+
+func newSender(b testing.TB, addr string, limits throttle.Limits, signer sender.Signer) *sender.Sender {
+	b.Helper()
+	s, err := sender.New(config(addr, limits, signer))
 	require.NoError(b, err)
-	b.Cleanup(func() { require.NoError(b, s.Shutdown(context.Background())) })
+	return s
+}
+
+func shutdown(b testing.TB, s *sender.Sender) {
+	b.Helper()
+	require.NoError(b, s.Shutdown(context.Background()))
+}
+
+// newSigner signs with a new key of RSA-2048.
+func newSigner(b testing.TB) *dkim.Signer {
+	b.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(b, err)
+	s, err := dkim.New("sender.example", "s1", key, nil)
+	require.NoError(b, err)
 	return s
 }
 
@@ -69,9 +86,9 @@ func campaign(n int) []*sender.Message {
 }
 
 // sendAll sends the messages and requires each to be sent.
-func sendAll(b testing.TB, s *sender.Sender, msgs iter.Seq[*sender.Message]) {
+func sendAll(b testing.TB, s *sender.Sender, msgs []*sender.Message) {
 	b.Helper()
-	for r := range s.Send(context.Background(), msgs) {
+	for r := range s.Send(context.Background(), slices.Values(msgs)) {
 		if r.Err != nil {
 			b.Fatalf("%s: %v", r.Recipient, r.Err)
 		}

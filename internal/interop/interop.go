@@ -146,38 +146,43 @@ func (s *Server) mkdir(t testing.TB, name string, uid, gid int) {
 	}
 }
 
-// run starts the server's master process in a session of its own, waits
-// for its greeting, and ends it with the test. Its log is shown if the test
-// fails.
+// keeper runs a server until its standard input ends, which it does also when
+// the test dies without a chance to clean up.
+const keeper = `"$@" & pid=$!; read -r _; kill "$pid"; wait "$pid"`
+
+// run starts the server's master process, waits for its greeting, and ends it
+// with the test. Its log is shown if the test fails.
 func (s *Server) run(t testing.TB, program string, args ...string) {
 	t.Helper()
 	log, err := os.Create(s.path("log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command("sh", append([]string{"-c", keeper, "sh", program}, args...)...)
 	cmd.Dir = s.dir
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of reach of the terminal's Ctrl-C
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
 	t.Cleanup(func() {
-		s.stop(t, cmd.Process.Pid, exited)
+		s.stop(t, cmd, stdin)
 		log.Close()
 		if t.Failed() {
 			s.showLog(t)
 		}
 	})
-	if err := s.awaitGreeting(exited); err != nil {
+	if err := s.awaitGreeting(); err != nil {
 		t.Fatalf("%s did not start: %v", s.Name, err)
 	}
 }
 
 // awaitGreeting returns when the server greets.
-func (s *Server) awaitGreeting(exited chan error) error {
+func (s *Server) awaitGreeting() error {
 	deadline := time.NewTimer(startWait)
 	defer deadline.Stop()
 	tick := time.NewTicker(pollEvery)
@@ -188,9 +193,6 @@ func (s *Server) awaitGreeting(exited chan error) error {
 			return nil
 		}
 		select {
-		case e := <-exited:
-			exited <- e
-			return fmt.Errorf("it ended: %v", e)
 		case <-deadline.C:
 			return err
 		case <-tick.C:
@@ -219,16 +221,21 @@ func (s *Server) greeting() error {
 	return err
 }
 
-// stop ends the process group that run started: softly, then hard.
-func (s *Server) stop(t testing.TB, pid int, exited chan error) {
+// stop ends what run started: softly, then hard.
+func (s *Server) stop(t testing.TB, cmd *exec.Cmd, stdin io.Closer) {
 	t.Helper()
-	_ = syscall.Kill(pid, syscall.SIGTERM) // gone already is fine
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // says by which signal the server ended
+	}()
+	stdin.Close()
 	select {
 	case <-exited:
 	case <-time.After(stopWait):
 		t.Errorf("%s did not stop in %v", s.Name, stopWait)
 	}
-	_ = syscall.Kill(-pid, syscall.SIGKILL) // children that outlived it
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the session's rest, if any
 }
 
 // showLog prints the end of the server's log.

@@ -27,7 +27,7 @@ func Postfix(t testing.TB, o Options) *Server {
 	}
 	s.write(t, "main.cf", s.mainCF(o, uid, gid))
 	s.write(t, "master.cf", s.masterCF())
-	// Its own start-up script puts the master process out of reach of run.
+	// "postfix start" would put the master process out of reach of run.
 	if out, err := exec.Command(program, "-c", s.dir, "check").CombinedOutput(); err != nil {
 		t.Fatalf("postfix check: %v\n%s", err, out)
 	}

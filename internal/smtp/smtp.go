@@ -45,7 +45,7 @@ type Fate uint8
 
 // The fates.
 const (
-	NotSent Fate = iota // undecided: nothing was delivered, it can be sent again at once. Reply says what came between
+	NotSent Fate = iota // undecided: nothing was delivered, it can be sent again at once. Reply says why
 	Sent                // the server took responsibility
 	Refused             // by Reply
 	Unknown             // the connection was lost after the final dot, before the reply
@@ -91,7 +91,7 @@ type Transaction struct {
 	EnvID string // DSN ENVID value, xtext-encoded
 
 	Wire Wire  // set by the Session: how far it got
-	Err  error // set by the Session if the connection failed under it: an *Error
+	Err  error // set by the Session if the connection failed under it: an *Error; nil = the session lives
 }
 
 // Wire says how much of a transaction was on the wire.
