@@ -106,7 +106,7 @@ func (rs *Rules) sampleReply(ru *rule, sample string) Reply {
 
 // matchEach is match without index: it tries each pattern of each rule.
 func (rs *Rules) matchEach(r *Reply, text string) int {
-	matches := func(id int) bool { return rs.clauses.clauses[id].re.MatchString(text) }
+	matches := func(id int) bool { return rs.clauses[id].re.MatchString(text) }
 	p := rs.providerOf(r, matches)
 	for i := range rs.rules {
 		if ru := &rs.rules[i]; ru.fits(r, p) && ru.matchText(matches) {
@@ -119,7 +119,7 @@ func (rs *Rules) matchEach(r *Reply, text string) int {
 // conditions is all that a rule asks of a reply.
 func (ru *rule) conditions() string {
 	sorted := func(list []string) string { return strings.Join(slices.Sorted(slices.Values(list)), "\x00") }
-	return fmt.Sprint(ru.Provider, ru.stages, sorted(ru.Codes), "\x01", sorted(ru.Statuses), "\x01", sorted(ru.Text), "\x01", sorted(ru.Unless))
+	return fmt.Sprint(ru.Provider, ru.stages, sorted(ru.Codes), "\x01", sorted(ru.Statuses), "\x01", sorted(ru.Text), "\x01", sorted(ru.And), "\x01", sorted(ru.Unless))
 }
 
 // agrees reports whether two rules say the same of a reply.

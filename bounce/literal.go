@@ -8,68 +8,113 @@ import (
 // maxLiterals bounds how many literals stand for one pattern.
 const maxLiterals = 256
 
-// literals describes a pattern by the strings that it can match.
+// minLiteral is the length from which on a literal can be found by the index.
+const minLiteral = 3
+
+// literals describes a pattern by the strings without which it cannot match.
 type literals struct {
-	any   []string // whatever matches contains one of them; nil = not known
-	exact bool     // and whatever contains one of them matches
+	sets       [][]string // of each set the text must contain one, the most telling set first
+	exact      bool       // and a text that contains one of the only set does match,
+	start, end edge       // and what must be before it, behind it
 }
 
-// literalsOf finds the literals of a pattern: of all that it needs, the ones
-// that are rarest, judged by their length.
+// literalsOf finds the literals of a pattern, as far as there are any.
 func literalsOf(re *syntax.Regexp) literals {
+	var l literals
+	inner := re
+	if re.Op == syntax.OpConcat {
+		subs := re.Sub
+		if l.start = edgeOf(subs[0], syntax.OpBeginText); l.start != anything {
+			subs = subs[1:]
+		}
+		if n := len(subs); n > 0 {
+			if l.end = edgeOf(subs[n-1], syntax.OpEndText); l.end != anything {
+				subs = subs[:n-1]
+			}
+		}
+		inner = &syntax.Regexp{Op: syntax.OpConcat, Sub: subs}
+	}
+	if whole := expand(inner); shortest(whole) >= minLiteral {
+		l.sets, l.exact = [][]string{whole}, true
+		return l
+	}
+	sets := setsOf(re)
+	slices.SortStableFunc(sets, func(a, b []string) int { return shortest(b) - shortest(a) })
+	return literals{sets: sets}
+}
+
+func edgeOf(re *syntax.Regexp, text syntax.Op) edge {
+	switch re.Op {
+	case syntax.OpWordBoundary:
+		return wordEdge
+	case text:
+		return textEdge
+	}
+	return anything
+}
+
+// setsOf returns sets of literals: what matches re contains one of each set.
+func setsOf(re *syntax.Regexp) [][]string {
 	if whole := expand(re); whole != nil {
-		return literals{any: whole, exact: true}
+		return indexable(whole)
 	}
 	switch re.Op {
 	case syntax.OpCapture, syntax.OpPlus:
-		return inexact(literalsOf(re.Sub[0]))
+		return setsOf(re.Sub[0])
 	case syntax.OpRepeat:
 		if re.Min > 0 {
-			return inexact(literalsOf(re.Sub[0]))
+			return setsOf(re.Sub[0])
 		}
 	case syntax.OpConcat:
-		return literalsOfConcat(re.Sub)
+		return setsOfConcat(re.Sub)
 	case syntax.OpAlternate:
-		var all literals
-		for _, sub := range re.Sub {
-			l := literalsOf(sub)
-			if shortest(l.any) == 0 || len(all.any)+len(l.any) > maxLiterals {
-				return literals{}
-			}
-			all.any = append(all.any, l.any...)
-		}
-		return all
+		return setsOfAlternate(re.Sub)
 	}
-	return literals{}
+	return nil
 }
 
-func inexact(l literals) literals { return literals{any: l.any} }
-
-// literalsOfConcat picks the part, or the run of expandable parts, whose
-// shortest literal is the longest.
-func literalsOfConcat(subs []*syntax.Regexp) literals {
-	var best literals
-	keep := func(any []string) {
-		if shortest(any) > shortest(best.any) {
-			best.any = any
+// setsOfAlternate makes one set of the best of each branch.
+func setsOfAlternate(subs []*syntax.Regexp) [][]string {
+	var union []string
+	for _, sub := range subs {
+		var best []string
+		for _, set := range setsOf(sub) {
+			if shortest(set) > shortest(best) {
+				best = set
+			}
 		}
+		if best == nil || len(union)+len(best) > maxLiterals {
+			return nil
+		}
+		union = append(union, best...)
 	}
+	return [][]string{union}
+}
+
+// setsOfConcat makes a set of each run of parts that can be expanded together,
+// and takes those of the other parts.
+func setsOfConcat(subs []*syntax.Regexp) (sets [][]string) {
 	var run []string
 	for _, sub := range subs {
 		part := expand(sub)
+		joined := cross(run, part)
+		if joined == nil {
+			sets = append(sets, indexable(run)...)
+			joined = part
+		}
+		run = joined
 		if part == nil {
-			run = nil
-			keep(literalsOf(sub).any)
-			continue
+			sets = append(sets, setsOf(sub)...)
 		}
-		if joined := cross(run, part); joined != nil {
-			run = joined
-		} else {
-			run = part
-		}
-		keep(run)
 	}
-	return best
+	return append(sets, indexable(run)...)
+}
+
+func indexable(set []string) [][]string {
+	if shortest(set) < minLiteral {
+		return nil
+	}
+	return [][]string{set}
 }
 
 func shortest(list []string) int {

@@ -63,6 +63,7 @@ func (e *RulesError) Unwrap() []error {
 // pack is the file: see the head of rules.toml for what its keys mean.
 type pack struct {
 	Version  string                  `toml:"version"`
+	Words    map[string]string       `toml:"words"`
 	Category map[string]packCategory `toml:"category"`
 	Provider map[string]packProvider `toml:"provider"`
 	Rule     []packRule              `toml:"rule"`
@@ -75,7 +76,7 @@ type packCategory struct {
 
 type packProvider struct {
 	Hosts  []string `toml:"hosts"`
-	Text   string   `toml:"text"`
+	Text   []string `toml:"text"`
 	Source string   `toml:"source"`
 }
 
@@ -86,6 +87,7 @@ type packRule struct {
 	Codes     []string `toml:"codes"`
 	Statuses  []string `toml:"statuses"`
 	Text      []string `toml:"text"`
+	And       []string `toml:"and"`
 	Unless    []string `toml:"unless"`
 	Category  string   `toml:"category"`
 	Scope     string   `toml:"scope"`
@@ -113,7 +115,7 @@ func LoadRules(r io.Reader) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bounce: rules: %w", err)
 	}
-	l := &loader{rules: &Rules{version: p.Version, byHost: map[string]int{}}, lines: ruleLines(string(data))}
+	l := &loader{rules: &Rules{version: p.Version, byHost: map[string]int{}}, filed: map[string]int{}, lines: ruleLines(string(data))}
 	for _, key := range md.Undecoded() {
 		l.mistake(fmt.Errorf("unknown key %q", key))
 	}
@@ -142,6 +144,8 @@ type loader struct {
 	lines    []int
 	defaults map[Category]packCategory
 	clauses  []clause
+	filed    map[string]int // clause by pattern
+	words    *strings.Replacer
 	mistakes []Mistake
 	line     int    // of the rule at hand
 	id       string // of the rule at hand
@@ -158,6 +162,7 @@ func (l *loader) load(p *pack) {
 	if len(p.Rule) == 0 {
 		l.mistake(errors.New("no rule"))
 	}
+	l.loadWords(p.Words)
 	l.loadCategories(p.Category)
 	l.loadProviders(p.Provider)
 	seen := map[string]int{}
@@ -175,7 +180,18 @@ func (l *loader) load(p *pack) {
 		seen[l.id] = l.line
 		l.rules.rules = append(l.rules.rules, l.loadRule(&p.Rule[i]))
 	}
-	l.finish()
+	if len(l.mistakes) == 0 {
+		l.finish()
+	}
+}
+
+// loadWords takes the names that patterns use for parts of them.
+func (l *loader) loadWords(words map[string]string) {
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(words)) {
+		pairs = append(pairs, "{"+name+"}", words[name])
+	}
+	l.words = strings.NewReplacer(pairs...)
 }
 
 func (l *loader) loadCategories(m map[string]packCategory) {
@@ -190,7 +206,7 @@ func (l *loader) loadCategories(m map[string]packCategory) {
 func (l *loader) loadProviders(m map[string]packProvider) {
 	for i, name := range slices.Sorted(maps.Keys(m)) {
 		pp := m[name]
-		p := provider{name: name, hosts: pp.Hosts, clause: -1, source: pp.Source}
+		p := provider{name: name, hosts: pp.Hosts, text: l.clauseList(pp.Text), source: pp.Source}
 		if len(pp.Hosts) == 0 {
 			l.mistake(fmt.Errorf("provider %q has no hosts", name))
 		}
@@ -203,15 +219,12 @@ func (l *loader) loadProviders(m map[string]packProvider) {
 			}
 			l.rules.byHost[h] = i
 		}
-		if pp.Text != "" {
-			p.clause = l.clause(pp.Text)
-		}
 		l.rules.providers = append(l.rules.providers, p)
 	}
 }
 
 func (l *loader) loadRule(p *packRule) rule {
-	ru := rule{Rule: Rule{ID: p.ID, Provider: p.Provider, Codes: p.Codes, Statuses: p.Statuses, Text: p.Text, Unless: p.Unless,
+	ru := rule{Rule: Rule{ID: p.ID, Provider: p.Provider, Codes: p.Codes, Statuses: p.Statuses, Text: p.Text, And: p.And, Unless: p.Unless,
 		Permanent: p.Permanent, Source: p.Source, Samples: p.Samples, Line: l.line}, provider: -1}
 	l.loadMatch(&ru, p)
 	l.loadMeaning(&ru, p)
@@ -257,13 +270,8 @@ func (l *loader) loadMatch(ru *rule, p *packRule) {
 		}
 		ru.statuses = append(ru.statuses, st)
 	}
-	for _, pattern := range p.Text {
-		ru.all = append(ru.all, l.clause(pattern))
-	}
-	for _, pattern := range p.Unless {
-		ru.none = append(ru.none, l.clause(pattern))
-	}
-	if p.Provider == "" && len(p.Stages)+len(p.Codes)+len(p.Statuses)+len(p.Text) == 0 {
+	ru.text, ru.and, ru.unless = l.clauseList(p.Text), l.clauseList(p.And), l.clauseList(p.Unless)
+	if p.Provider == "" && len(p.Stages)+len(p.Codes)+len(p.Statuses)+len(p.Text)+len(p.And) == 0 {
 		l.mistake(errors.New("no condition: every reply would match"))
 	}
 }
@@ -305,21 +313,33 @@ func (l *loader) unmarshal(v interface{ UnmarshalText([]byte) error }, name stri
 	}
 }
 
+func (l *loader) clauseList(patterns []string) []int {
+	ids := make([]int, len(patterns))
+	for i, p := range patterns {
+		ids[i] = l.clause(p)
+	}
+	return ids
+}
+
 // clause files a pattern and returns its index; the same pattern is filed once.
 func (l *loader) clause(pattern string) int {
-	if i := slices.IndexFunc(l.clauses, func(c clause) bool { return c.re != nil && c.re.String() == pattern }); i >= 0 {
+	if i, ok := l.filed[pattern]; ok {
 		return i
 	}
+	l.filed[pattern] = len(l.clauses)
 	var c clause
-	tree, err := syntax.Parse(pattern, syntax.Perl)
+	expanded := l.words.Replace(pattern)
+	tree, err := syntax.Parse(expanded, syntax.Perl)
 	if err == nil {
-		c.re, err = regexp.Compile(pattern)
+		c.re, err = regexp.Compile(expanded)
 	}
 	switch {
 	case err != nil:
 		l.mistake(fmt.Errorf("bad pattern %q: %w", pattern, err))
 	case c.re.MatchString(""):
 		l.mistake(fmt.Errorf("pattern %q matches any text", pattern))
+	case wordName.MatchString(expanded):
+		l.mistake(fmt.Errorf("pattern %q uses a word that is not in [words]", pattern))
 	case hasUpper(tree):
 		l.mistake(fmt.Errorf("pattern %q has upper case: texts are matched in lower case", pattern))
 	default:
@@ -329,12 +349,14 @@ func (l *loader) clause(pattern string) int {
 	return len(l.clauses) - 1
 }
 
+var wordName = regexp.MustCompile(`\{[a-z-]+\}`)
+
 func hasUpper(re *syntax.Regexp) bool {
 	return re.Op == syntax.OpLiteral && slices.ContainsFunc(re.Rune, unicode.IsUpper) || slices.ContainsFunc(re.Sub, hasUpper)
 }
 
 func confidence(ru *rule) float32 {
-	text := len(ru.all) > 0
+	text := len(ru.text) > 0
 	switch {
 	case ru.local:
 		return 1
@@ -353,14 +375,25 @@ func confidence(ru *rule) float32 {
 // finish builds what Classify needs to be quick.
 func (l *loader) finish() {
 	rs := l.rules
-	rs.clauses = newIndex(l.clauses)
-	rs.triggers = make([][]int, len(l.clauses))
-	rs.textless = make([]uint64, (len(rs.rules)+63)/64)
+	var texts []string
 	for i := range rs.rules {
-		if all := rs.rules[i].all; len(all) > 0 {
-			rs.triggers[all[0]] = append(rs.triggers[all[0]], i)
-		} else {
-			rs.textless[i/64] |= 1 << (i % 64)
+		for _, s := range rs.rules[i].Samples {
+			texts = append(texts, foldText(s))
+		}
+	}
+	rs.clauses, rs.index = l.clauses, newIndex(l.clauses, texts)
+	rs.triggers = make([][]int, rs.index.sets)
+	rs.always = make([]uint64, (len(rs.rules)+63)/64)
+	for i := range rs.rules {
+		text := rs.rules[i].text
+		slices.SortStableFunc(text, func(a, b int) int { return rs.clauses[a].cost() - rs.clauses[b].cost() })
+		for _, id := range text {
+			if needs := rs.clauses[id].needs; len(needs) > 0 {
+				rs.triggers[needs[0]] = append(rs.triggers[needs[0]], i)
+			}
+		}
+		if len(text) == 0 || slices.ContainsFunc(text, func(id int) bool { return len(rs.clauses[id].needs) == 0 }) {
+			rs.always[i/64] |= 1 << (i % 64)
 		}
 	}
 }

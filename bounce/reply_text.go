@@ -35,7 +35,11 @@ func ParseReply(text string) Reply {
 	} else {
 		code := text[start : start+3]
 		folded := strings.HasPrefix(text[start+3:], "-")
-		r.Status, text = cutStatus(strings.TrimLeft(text[start+3:], " -:\n#"))
+		text = text[start+3:]
+		if text != "" {
+			text = text[1:] // what isCode takes for the end of a code
+		}
+		r.Status, text = cutStatus(strings.TrimLeft(text, " \n#"))
 		text = unfold(text, code, r.Status, folded)
 	}
 	if r.Status == (Status{}) {
@@ -66,28 +70,32 @@ func cutText(s string, max int) string {
 // cutType removes the diagnostic-type of RFC 3464 §2.3.6, such as "smtp;".
 func cutType(s string) string {
 	kind, rest, ok := strings.Cut(s, ";")
-	if !ok || len(kind) > 20 || kind == "" || isDigit(kind[0]) || strings.ContainsAny(kind, " \n:<>@") {
+	if !ok || len(kind) > 40 || kind == "" || isDigit(kind[0]) || strings.ContainsAny(kind, " \n:<>@") {
 		return s
 	}
 	return strings.TrimSpace(rest)
 }
 
 // findCode returns where the reply code stands: at the start, else where a
-// sentence quotes a reply.
+// sentence, or a positive reply as "220-host 421 4.7.0 ...", quotes a refusal.
 func findCode(s string) (int, bool) {
 	lead := len(s) - len(strings.TrimLeft(s, " \"'#<(["))
-	if isCode(s[lead:]) && s[lead] >= '2' {
+	first := isCode(s[lead:])
+	if first && s[lead] >= '4' {
 		return lead, true
 	}
 	for i := lead; i+3 <= len(s); i++ {
-		if s[i] < '4' || s[i] > '5' || isDigit(before(s, i)) || !isCode(s[i:]) {
+		if s[i] != '4' && s[i] != '5' || isDigit(before(s, i)) || !isCode(s[i:]) {
 			continue
 		}
-		if quoted(s, i) {
+		if statusFollows(s, i) || !first && quoted(s, i) {
 			return i, true
 		}
 	}
-	return len(s), false
+	if !first {
+		lead = len(s)
+	}
+	return lead, first
 }
 
 // isCode reports whether s starts with three digits that can be a reply code
@@ -99,17 +107,21 @@ func isCode(s string) bool {
 	return len(s) == 3 || strings.IndexByte(" -\n:,;'\"#", s[3]) >= 0
 }
 
-// quoted reports whether the code at s[i] in the middle of a text is that of a
-// reply and not some number: a status follows it, or it is the head of a folded
-// line, or a colon, quote or the like leads in.
-func quoted(s string, i int) bool {
-	rest := s[i+3:]
-	if rest != "" {
-		if _, n := scanStatus(rest[1:]); n > 0 {
-			return strings.IndexByte(" \n\t:;\"'#(<[", before(s, i)) >= 0
-		}
+// statusFollows reports whether the code at s[i], in the middle of a text, is
+// shown to be one by a status behind it.
+func statusFollows(s string, i int) bool {
+	if len(s) < i+4 || strings.IndexByte(" \n\t:;\"'#(<[", before(s, i)) < 0 {
+		return false
 	}
-	if strings.HasPrefix(rest, "-") && len(rest) > 1 && !isDigit(rest[1]) && before(s, i) == ' ' {
+	_, n := scanStatus(s[i+4:])
+	return n > 0
+}
+
+// quoted reports whether the code at s[i] in the middle of a text is that of a
+// reply and not some number: it is the head of a folded line, or a colon, quote
+// or the like leads in.
+func quoted(s string, i int) bool {
+	if rest := s[i+3:]; strings.HasPrefix(rest, "-") && len(rest) > 1 && !isDigit(rest[1]) && before(s, i) == ' ' {
 		return true
 	}
 	lead := strings.TrimRight(s[:i], " \n")
@@ -131,7 +143,10 @@ func cutStatus(s string) (Status, string) {
 	if n == 0 {
 		return Status{}, s
 	}
-	return st, strings.TrimLeft(s[n:], " ):]-")
+	if n < len(s) && strings.IndexByte(":)]-", s[n]) >= 0 {
+		n++
+	}
+	return st, strings.TrimLeft(s[n:], " ")
 }
 
 // scanStatus reads a status at the start of s and returns its length, 0 if there
@@ -188,16 +203,22 @@ func unfold(s, code string, st Status, folded bool) string {
 		return s
 	}
 	var b strings.Builder
-	for i := 0; i < len(s); {
+	for i, from := 0, 0; ; {
+		at := strings.Index(s[i:], code)
+		if at < 0 {
+			b.WriteString(s[from:])
+			return b.String()
+		}
+		i += at
 		if n := lineHead(s, i, code, st, folded); n > 0 {
+			b.WriteString(s[from:i])
 			b.WriteByte('\n')
 			i += n
-			continue
+			from = i
+		} else {
+			i += len(code)
 		}
-		b.WriteByte(s[i])
-		i++
 	}
-	return b.String()
 }
 
 // lineHead returns the length of the codes at s[i:] if a line of the reply
@@ -246,7 +267,7 @@ var commands = []struct {
 // cutCommand reads and removes Postfix's "(in reply to RCPT TO command)" and
 // reads Exim's "after RCPT TO:<...>" before the code at start.
 func cutCommand(s string, start int) (string, Stage) {
-	if i := strings.LastIndex(s, "(in reply to "); i >= start {
+	if i := strings.Index(s, "(in reply to "); i >= start {
 		return s[:i], stageOf(s[i+len("(in reply to "):])
 	}
 	if i := strings.Index(s[:start], " after "); i >= 0 {

@@ -18,10 +18,11 @@ import (
 type Rule struct {
 	ID       string   // unique, such as "google/user-unknown"
 	Provider string   // name of a provider of the pack; "" = any server
-	Stages   []Stage  // one of them; a server's reply whose stage is not known passes; none = any
+	Stages   []Stage  // one of them; a reply whose stage is not known passes if Text is given; none = any
 	Codes    []string // one of them: "550", "5xx", "none" for a reply without code; none = any
 	Statuses []string // one of them: "5.1.1", "x.7.x", "5.7.606-649", "none"; none = any
-	Text     []string // regular expressions (RE2), of which each must match; none = any text
+	Text     []string // regular expressions (RE2), of which one must match; none = any text
+	And      []string // more of them, of which one must match, too
 	Unless   []string // regular expressions of which none may match
 
 	Category  Category
@@ -44,7 +45,9 @@ type rule struct {
 	codes      []codePattern
 	statuses   []statusPattern
 	local      bool  // only for what happened on our side: its stage must be known
-	all, none  []int // clauses
+	text       []int // clauses of Text, And, Unless
+	and        []int
+	unless     []int
 	confidence float32
 }
 
@@ -53,7 +56,7 @@ func (ru *rule) fits(r *Reply, provider int) bool {
 	if ru.provider >= 0 && ru.provider != provider {
 		return false
 	}
-	if ru.stages != 0 && ru.stages>>r.Stage&1 == 0 && (r.Stage != StageNone || ru.local) {
+	if ru.stages != 0 && ru.stages>>r.Stage&1 == 0 && (r.Stage != StageNone || len(ru.text) == 0) {
 		return false
 	}
 	if beforeRcpt(r.Stage) && aboutMailbox(ru.Category) {
@@ -89,13 +92,14 @@ func (ru *rule) class(r *Reply, text string) Class {
 	return c
 }
 
-// permanent says what the codes say. A text without any code is from a report
-// of a failure: then the category's nature decides.
+// permanent says what the codes say. Without any code the text is from a report
+// of a failure, and the category's nature decides, or something went wrong on
+// our side before RCPT, which may pass.
 func permanent(r *Reply, c Category) bool {
-	if r.Code == 0 && r.Status == (Status{}) && r.Stage == StageNone {
-		return c.Outcome() != Soft
+	if r.Code != 0 || r.Status != (Status{}) {
+		return !r.Temporary()
 	}
-	return !r.Temporary()
+	return (r.Stage == StageNone || r.Stage >= StageRcpt) && c.Outcome() != Soft
 }
 
 // tryAgain turns an action for permanent failures into the one for the same

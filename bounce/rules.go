@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"iter"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -12,8 +13,11 @@ import (
 //go:embed rules.toml
 var defaultPack []byte
 
-// DefaultRules returns the embedded pack, which Classify uses.
-var DefaultRules = sync.OnceValue(func() *Rules {
+// DefaultRules returns the embedded pack, which Classify uses. The first call
+// reads it, which takes some tens of milliseconds.
+func DefaultRules() *Rules { return defaultRules() }
+
+var defaultRules = sync.OnceValue(func() *Rules {
 	rs, err := LoadRules(bytes.NewReader(defaultPack))
 	if err != nil {
 		panic(err) // a broken build: tests load the pack
@@ -31,9 +35,10 @@ type Rules struct {
 	rules     []rule // in the order of the pack: the first that matches decides
 	providers []provider
 	byHost    map[string]int // provider by host suffix
-	clauses   *index
-	triggers  [][]int  // by clause: the rules of which it is the first
-	textless  []uint64 // bit set of the rules without any clause to trigger them
+	clauses   []clause
+	index     *index
+	triggers  [][]int  // by set of literals: the rules that need it
+	always    []uint64 // bit set of the rules that nothing triggers
 }
 
 // provider is a receiver with replies of its own, known by the server's name,
@@ -41,7 +46,7 @@ type Rules struct {
 type provider struct {
 	name   string
 	hosts  []string // suffixes, without leading dot
-	clause int      // text, -1 = none
+	text   []int    // clauses
 	source string
 }
 
@@ -90,17 +95,17 @@ func (rs *Rules) Classify(r Reply) Class {
 
 // match returns the index of the rule that decides, -1 if none does.
 func (rs *Rules) match(r *Reply, text string) int {
-	var hitsOnStack, candidatesOnStack [32]uint64
-	hits := bitset(hitsOnStack[:], len(rs.clauses.clauses))
-	rs.clauses.find(text, hits)
+	var hitsOnStack, candidatesOnStack [64]uint64
+	hits := bitset(hitsOnStack[:], rs.index.sets)
+	rs.index.find(text, hits)
 	candidates := bitset(candidatesOnStack[:], len(rs.rules))
-	copy(candidates, rs.textless)
-	for id := range ones(hits) {
-		for _, i := range rs.triggers[id] {
+	copy(candidates, rs.always)
+	for set := range ones(hits) {
+		for _, i := range rs.triggers[set] {
 			candidates[i/64] |= 1 << (i % 64)
 		}
 	}
-	matches := func(id int) bool { return hits[id/64]>>(id%64)&1 != 0 && rs.clauses.matches(id, text) }
+	matches := func(id int) bool { return rs.clauses[id].matches(text, hits) }
 	p := rs.providerOf(r, matches)
 	for i := range ones(candidates) {
 		if ru := &rs.rules[i]; ru.fits(r, p) && ru.matchText(matches) {
@@ -112,17 +117,9 @@ func (rs *Rules) match(r *Reply, text string) int {
 
 // matchText reports whether a rule's patterns hold, as matches says of each.
 func (ru *rule) matchText(matches func(clause int) bool) bool {
-	for _, id := range ru.all {
-		if !matches(id) {
-			return false
-		}
-	}
-	for _, id := range ru.none {
-		if matches(id) {
-			return false
-		}
-	}
-	return true
+	return (len(ru.text) == 0 || slices.ContainsFunc(ru.text, matches)) &&
+		(len(ru.and) == 0 || slices.ContainsFunc(ru.and, matches)) &&
+		!slices.ContainsFunc(ru.unless, matches)
 }
 
 // providerOf returns the provider of the server, by its name, else by the text;
@@ -135,7 +132,7 @@ func (rs *Rules) providerOf(r *Reply, matches func(clause int) bool) int {
 		_, host, _ = strings.Cut(host, ".")
 	}
 	for i := range rs.providers {
-		if id := rs.providers[i].clause; id >= 0 && matches(id) {
+		if slices.ContainsFunc(rs.providers[i].text, matches) {
 			return i
 		}
 	}

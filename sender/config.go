@@ -37,7 +37,8 @@ type Config struct {
 	Routes []Route
 
 	// Resolver finds mail servers. nil = package mx's, on the name servers of
-	// the system.
+	// the system, without loopback and private addresses, which anybody can
+	// publish for a domain.
 	Resolver mx.Resolver
 
 	// Policy sets the limits of each destination. nil = throttle.Default().
@@ -213,7 +214,7 @@ func (c Config) check() (*config, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	if len(errs) == 0 && c.Resolver == nil {
-		r, err := mx.New(mx.Config{Self: c.hostnames()})
+		r, err := mx.New(mx.Config{Self: c.hostnames(), Allow: public})
 		if err != nil {
 			bad("Resolver: %w", err)
 		}
@@ -290,3 +291,5 @@ func (c *Config) hostnames() []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+func public(a netip.Addr) bool { return !a.IsLoopback() && !a.IsPrivate() }

@@ -23,11 +23,11 @@ type dest struct {
 	wanted   int        // connections asked of the budget and not granted yet
 	free     []*job     // for reuse
 
-	pausedUntil time.Time
-	pausedBy    bounce.Reply
-	pauses      int // slow-downs in a row, nothing delivered in between
-	failures    int // failed connections in a row
-	used        time.Time
+	heldUntil time.Time
+	heldBy    bounce.Reply
+	holds     int // by replies, in a row, nothing delivered in between
+	failures  int // failed connections in a row
+	used      time.Time
 }
 
 // maxRcpts is how many recipients every server must take in a transaction
@@ -45,7 +45,7 @@ func newDest(st *site, src *Source, domain string) *dest {
 
 // mayStart reports whether a message may start now.
 func (d *dest) mayStart(now time.Time) bool {
-	return !now.Before(d.pausedUntil) && !d.site.stopping && !d.ctl.Next(now).After(now)
+	return !now.Before(d.heldUntil) && !d.site.stopping && !d.ctl.Next(now).After(now)
 }
 
 // serve gives jobs to sessions that wait for one.
@@ -149,8 +149,8 @@ func (d *dest) grow(now time.Time) (wake time.Time) {
 	if d.site.queue.ready.n == 0 || d.site.stopping {
 		return time.Time{}
 	}
-	if now.Before(d.pausedUntil) {
-		return d.pausedUntil
+	if now.Before(d.heldUntil) {
+		return d.heldUntil
 	}
 	if next := d.ctl.Next(now); next.After(now) {
 		return next
@@ -181,7 +181,7 @@ func (d *dest) grow(now time.Time) (wake time.Time) {
 func (d *dest) granted(now time.Time) {
 	d.wanted--
 	conns := d.ctl.Conns(now)
-	if d.site.queue.ready.n == 0 || d.site.stopping || now.Before(d.pausedUntil) ||
+	if d.site.queue.ready.n == 0 || d.site.stopping || now.Before(d.heldUntil) ||
 		len(d.sessions) >= conns.Max || conns.Next.After(now) {
 		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
 		return
@@ -267,29 +267,37 @@ func (d *dest) unreachable(f *failure, now time.Time) {
 		d.site.reject(f, now) // 521 or 556 from all hosts, RFC 7504
 		return
 	}
-	d.hold(now.Add(d.site.s.cfg.Retry.wait(d.failures, f.class.RetryAfter)), f.reply, now)
-	d.site.fail(f, d.pausedUntil, now)
+	d.holdUntil(now.Add(d.site.s.cfg.Retry.wait(d.failures, f.class.RetryAfter)), f.reply, now)
+	d.site.fail(f, d.heldUntil, now)
 }
 
-// slowDown holds the destination after a reply that asks for it. Replies to
-// what was under way when it was held already do not count again.
-func (d *dest) slowDown(f *failure, now time.Time) {
-	if now.Before(d.pausedUntil) {
+// hold stops the destination for a while after a reply that asks for less, or
+// that blocks us: then what waits is tried one by one, at growing intervals,
+// until somebody has put things right. Replies to what was under way when it was
+// held do not count again.
+func (d *dest) hold(event throttle.Event, f *failure, now time.Time) {
+	if now.Before(d.heldUntil) {
 		return
 	}
-	d.pauses++
-	d.hold(now.Add(d.site.s.cfg.Retry.pause(d.pauses, f.class.RetryAfter)), f.reply, now)
+	d.holds++
+	wait := d.site.s.cfg.Retry.pause(d.holds, f.class.RetryAfter)
+	if event == throttle.Blocked {
+		wait = max(wait, d.site.s.cfg.Retry.wait(d.holds, 0))
+		d.site.s.cfg.log.Error("we are blocked", "site", d.site.name, "source", d.source.Name,
+			"scope", f.class.Scope.String(), "category", f.class.Category.String(), "reply", f.reply.String())
+	}
+	d.holdUntil(now.Add(wait), f.reply, now)
 }
 
-func (d *dest) hold(until time.Time, why bounce.Reply, now time.Time) {
-	d.pausedUntil, d.pausedBy = until, why
+func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {
+	d.heldUntil, d.heldBy = until, why
 	d.site.s.cfg.log.Warn("destination held", "site", d.site.name, "source", d.source.Name, "until", until, "reply", why.String())
-	d.site.s.cfg.Observe(Event{Kind: EventPaused, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
+	d.site.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
 }
 
 // recovered notes a delivery.
 func (d *dest) recovered() {
-	d.pauses, d.failures = 0, 0
+	d.holds, d.failures = 0, 0
 }
 
 // forgetAfter is longer than any window of a Controller that does not say
@@ -302,5 +310,5 @@ func (d *dest) forgettable(now time.Time) bool {
 	if c, ok := d.ctl.(throttle.Settler); ok {
 		settled = c.Settled(now)
 	}
-	return now.After(d.pausedUntil) && now.After(settled)
+	return now.After(d.heldUntil) && now.After(settled)
 }

@@ -18,10 +18,10 @@ const (
 	EventConnOpened                  // a connection is ready
 	EventConnClosed                  // a connection ended, Err says why, nil = by us
 	EventConnFailed                  // no connection to any host of the site
-	EventPaused                      // a destination is held until At, Reply says why
+	EventHeld                        // a destination is held until At, Reply says why
 )
 
-var eventNames = [...]string{"sent", "rejected", "retry", "ended", "conn-opened", "conn-closed", "conn-failed", "paused"}
+var eventNames = [...]string{"sent", "rejected", "retry", "ended", "conn-opened", "conn-closed", "conn-failed", "held"}
 
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {

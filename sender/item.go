@@ -75,6 +75,19 @@ func (l *list) pop() *item {
 	return it
 }
 
+// append puts all of back behind l.
+func (l *list) append(back list) {
+	if l.tail == nil {
+		*l = back
+		return
+	}
+	if back.n > 0 {
+		l.tail.next = back.head
+		l.tail = back.tail
+		l.n += back.n
+	}
+}
+
 // prepend puts all of front before l.
 func (l *list) prepend(front list) {
 	if front.n == 0 {

@@ -173,13 +173,50 @@ func (r *run) take(m *Message) {
 	}
 	err := r.s.checkMessage(m)
 	id := r.s.ids.Add(1)
+	var batch batch
 	for i := range m.To {
 		it := &item{msg: m, run: r, born: now.UnixNano(), id: id, rcpt: uint32(i)}
 		if !r.acquire() {
 			r.forceRoom()
 		}
-		r.start(it, err, now)
+		r.start(it, err, now, &batch)
+		if batch.n >= batchSize {
+			r.submit(&batch, now)
+		}
 	}
+	r.submit(&batch, now)
+}
+
+// batch collects recipients of one message by domain, so that they can share
+// transactions (RFC 5321 §4.5.4.1).
+type batch struct {
+	lists []submission
+	n     int
+}
+
+const batchSize = 1000
+
+func (b *batch) add(it *item, domain string) {
+	b.n++
+	for i := range b.lists {
+		if b.lists[i].domain == domain {
+			b.lists[i].items.pushBack(it)
+			return
+		}
+	}
+	b.lists = append(b.lists, submission{domain: domain})
+	b.lists[len(b.lists)-1].items.pushBack(it)
+}
+
+func (r *run) submit(b *batch, now time.Time) {
+	for _, sub := range b.lists {
+		if r.refuse || !r.s.sched.submit(sub) {
+			for it := sub.items.pop(); it != nil; it = sub.items.pop() {
+				r.s.giveUp(it, "", ErrShutdown, now, now)
+			}
+		}
+	}
+	*b = batch{lists: b.lists[:0]}
 }
 
 func (r *run) forceRoom() {
@@ -188,7 +225,8 @@ func (r *run) forceRoom() {
 	r.mu.Unlock()
 }
 
-func (r *run) start(it *item, err error, now time.Time) {
+// start adds an item to the batch, or ends it if it is malformed.
+func (r *run) start(it *item, err error, now time.Time, b *batch) {
 	if err != nil {
 		r.s.refuse(it, localClass, err, now)
 		return
@@ -200,9 +238,7 @@ func (r *run) start(it *item, err error, now time.Time) {
 		r.s.refuse(it, class, fmt.Errorf("Message.To: %q: %w", it.recipient(), err), now)
 		return
 	}
-	if r.refuse || !r.s.sched.submit(it, m.domain) {
-		r.s.giveUp(it, "", ErrShutdown, now, now)
-	}
+	b.add(it, m.domain)
 }
 
 // localClass is that of messages that are wrong before anybody is asked.

@@ -29,9 +29,9 @@ type scheduler struct {
 	stopping bool
 }
 
-// submission is a recipient whose destination is to be found.
+// submission is recipients of one message at one domain.
 type submission struct {
-	it     *item
+	items  list
 	domain string
 }
 
@@ -84,10 +84,10 @@ func newScheduler(s *Sender) *scheduler {
 		domains: map[string]*domain{}, sites: map[string]*site{}, budget: budget{free: s.cfg.MaxConns, held: map[*site]int{}}}
 }
 
-// submit hands an item over; false means that the Sender is shut down.
-func (q *scheduler) submit(it *item, domain string) bool {
+// submit hands items over; false means that the Sender is shut down.
+func (q *scheduler) submit(sub submission) bool {
 	select {
-	case q.submits <- submission{it, domain}:
+	case q.submits <- sub:
 		return true
 	case <-q.s.finished:
 		return false
@@ -142,11 +142,8 @@ func (q *scheduler) handle(m *schedMsg, now time.Time) {
 	}
 }
 
-// accept takes a new item.
+// accept takes new items.
 func (q *scheduler) accept(sub submission, now time.Time) {
-	if q.s.stopped(sub.it, "", now) {
-		return
-	}
 	d := q.domains[sub.domain]
 	if d == nil {
 		d = &domain{name: sub.domain, route: q.s.cfg.routeOf(sub.domain)}
@@ -156,14 +153,22 @@ func (q *scheduler) accept(sub submission, now time.Time) {
 			d.expires = now.AddDate(100, 0, 0) // a relay is not looked up
 		}
 	}
-	sub.it.domain = d
+	first := d.waiting.n == 0
+	sub.items.filter(func(it *item) bool {
+		it.domain = d
+		return !q.s.stopped(it, "", now)
+	})
 	if d.site != nil {
-		q.tell(d.site, siteMsg{kind: siteItem, item: sub.it})
+		q.tell(d.site, siteMsg{kind: siteItems, items: sub.items})
 	} else {
-		d.waiting.pushBack(sub.it)
+		d.waiting.append(sub.items)
 	}
-	if !d.looking && now.After(d.expires) && !now.Before(d.retryAt) {
+	switch {
+	case d.looking || !now.After(d.expires):
+	case !now.Before(d.retryAt):
 		q.look(d)
+	case first && d.waiting.n > 0: // wait for the next lookup
+		q.alarms.set(alarm{at: d.retryAt, domain: d})
 	}
 }
 
@@ -215,9 +220,8 @@ func (q *scheduler) found(d *domain, rt *mx.Route, now time.Time) {
 	}
 	d.site = q.siteOf(d, rt)
 	q.tell(d.site, siteMsg{kind: siteRoute, route: rt})
-	for it := d.waiting.pop(); it != nil; it = d.waiting.pop() {
-		q.tell(d.site, siteMsg{kind: siteItem, item: it})
-	}
+	q.tell(d.site, siteMsg{kind: siteItems, items: d.waiting})
+	d.waiting = list{}
 }
 
 // postpone tries the lookup again later, for the domain as a whole. If its site
@@ -225,17 +229,13 @@ func (q *scheduler) found(d *domain, rt *mx.Route, now time.Time) {
 func (q *scheduler) postpone(d *domain, f *failure, now time.Time) {
 	d.fails++
 	d.retryAt = now.Add(q.s.cfg.Retry.wait(d.fails, 0))
-	wake := d.retryAt
 	d.waiting.filter(func(it *item) bool {
 		it.last = f
 		it.tries++
-		if q.s.over(it, "", d.retryAt, now) {
-			return false
-		}
-		return true
+		return !q.s.over(it, "", d.retryAt, now)
 	})
 	if d.waiting.n > 0 {
-		q.alarms.set(alarm{at: wake, domain: d})
+		q.alarms.set(alarm{at: d.retryAt, domain: d})
 	}
 }
 

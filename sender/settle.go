@@ -46,26 +46,22 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 }
 
 // refused decides about an item that a reply refuses. It returns false for one
-// that the reply was not about: it goes out again at once.
+// that goes out again as soon as the destination takes mail: the reply was about
+// us or the connection and not about the item.
 func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now time.Time) bool {
 	f := c.failure(j, reply)
 	d := c.dest
-	event := throttle.Refused
-	switch {
-	case f.class.Action == bounce.ActionPause:
-		event = throttle.SlowDown
-	case f.class.Outcome() == bounce.Block && (f.class.Scope == bounce.ScopeSource || f.class.Scope == bounce.ScopeSenderDomain):
-		event = throttle.Blocked
-	}
+	event := eventOf(f.class)
 	d.ctl.Observe(now, throttle.Feedback{Event: event, Conns: len(d.sessions), Wait: f.class.RetryAfter})
-	if event != throttle.Refused {
-		d.slowDown(f, now)
-	}
-	if reply.Code == 421 && c.sent > 0 && event == throttle.Refused && st.undecided(it, now) {
-		return false // the server closes this connection, nothing more
-	}
 	hard := reply.Code/100 == 5 || reply.Code == 0 && reply.Status[0] == 5
 	switch {
+	case event != throttle.Refused:
+		d.hold(event, f, now)
+		it.last = f
+		it.tries++
+		return st.s.over(it, st.name, d.heldUntil, now)
+	case reply.Code == 421 && c.sent > 0 && st.undecided(it, now):
+		return false // the server closes this connection, nothing more
 	case hard && f.class.Permanent:
 		it.tries++
 		st.s.finish(it, outcome{Outcome: Rejected, failure: f, site: st.name, source: d.source.Name}, now)
@@ -77,6 +73,18 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 		st.retry(it, f, now)
 	}
 	return true
+}
+
+// eventOf says what a refusal means for the destination.
+func eventOf(c bounce.Class) throttle.Event {
+	switch {
+	case c.Action == bounce.ActionPause:
+		return throttle.SlowDown
+	case c.Outcome() == bounce.Block && (c.Scope == bounce.ScopeSource || c.Scope == bounce.ScopeSenderDomain):
+		return throttle.Blocked
+	default:
+		return throttle.Refused
+	}
 }
 
 // retry postpones an item that failed for now.

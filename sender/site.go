@@ -33,7 +33,7 @@ type site struct {
 type siteKind uint8
 
 const (
-	siteItem     siteKind = iota // item
+	siteItems    siteKind = iota // items
 	siteRoute                    // route
 	siteGrant                    // dest may open a connection
 	siteShed                     // give a connection back
@@ -50,7 +50,7 @@ const (
 type siteMsg struct {
 	kind     siteKind
 	inFlight bool
-	item     *item
+	items    list
 	dest     *dest
 	session  *session
 	job      *job
@@ -116,8 +116,8 @@ func (st *site) idle() bool {
 func (st *site) handle(m *siteMsg) {
 	now := time.Now()
 	switch m.kind {
-	case siteItem:
-		st.add(m.item, now)
+	case siteItems:
+		st.add(m.items, now)
 	case siteRoute:
 		st.route = m.route
 	case siteGrant:
@@ -143,13 +143,14 @@ func (st *site) handle(m *siteMsg) {
 	}
 }
 
-// add takes a new item.
-func (st *site) add(it *item, now time.Time) {
-	if st.s.stopped(it, st.name, now) {
-		return
+// add takes new items.
+func (st *site) add(items list, now time.Time) {
+	for it := items.pop(); it != nil; it = items.pop() {
+		if !st.s.stopped(it, st.name, now) {
+			st.queue.add(it)
+			st.watch(it)
+		}
 	}
-	st.queue.add(it)
-	st.watch(it)
 }
 
 // watch makes sure that the end of a ready item's lifetime is noticed.

@@ -26,11 +26,11 @@ type Destination struct {
 	Conns    int // connections open or opening
 	Idle     int // of these, those without work
 
-	// Binding says what holds mail back now: a limit such as "20/s", "paused",
+	// Binding says what holds mail back now: a limit such as "20/s", "held",
 	// "connections", or "" if nothing does.
 	Binding string
 	Until   time.Time    // when that ends, zero if it is not known
-	Reply   bounce.Reply // what paused it
+	Reply   bounce.Reply // what holds it
 }
 
 // Snapshot returns the state of every destination that has something to do.
@@ -92,8 +92,8 @@ func (d *dest) explain(o *Destination, now time.Time) {
 	next := d.ctl.Next(now)
 	switch {
 	case d.site.queue.ready.n == 0:
-	case now.Before(d.pausedUntil):
-		o.Binding, o.Until, o.Reply = "paused", d.pausedUntil, d.pausedBy
+	case now.Before(d.heldUntil):
+		o.Binding, o.Until, o.Reply = "held", d.heldUntil, d.heldBy
 	case next.After(now):
 		o.Binding, o.Until = "rate", next
 		if e, ok := d.ctl.(throttle.Explainer); ok {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -20,6 +21,7 @@ type receiver struct {
 	taken  map[string]int  // by recipient: messages it said 250 to, or tried to
 	ended  map[string]bool // by recipient: the end of its message arrived
 	refuse string          // recipients that contain this get 550
+	think  time.Duration   // before the answer to a message
 }
 
 func (v *receiver) serve(conn net.Conn) {
@@ -28,12 +30,14 @@ func (v *receiver) serve(conn net.Conn) {
 	in := bufio.NewReader(conn)
 	var out strings.Builder
 	say := func(s string) { out.WriteString(s + "\r\n") }
+	defer func() { _, _ = io.WriteString(conn, out.String()) }()
 	var rcpts []string
 	finish := func() {
 		for _, r := range rcpts {
 			v.ended[r] = true
 			v.taken[r]++
 		}
+		time.Sleep(v.think) // virtual
 		rcpts = nil
 		say("250 2.0.0 queued")
 	}
@@ -95,7 +99,6 @@ func (v *receiver) serve(conn net.Conn) {
 			say("250 2.0.0 ok")
 		case "QUIT":
 			say("221 2.0.0 bye")
-			_, _ = io.WriteString(conn, out.String())
 			return
 		default:
 			say("250 2.0.0 ok")
@@ -141,7 +144,8 @@ func TestCutAnywhere(t *testing.T) {
 						if dir == "down" {
 							up, down = -1, at
 						}
-						whole = cutAt(t, &receiver{ext: form.ext, refuse: "no"}, form.mem, up, down)
+						v := &receiver{ext: form.ext, refuse: "no", think: time.Minute}
+						whole = cutAt(t, v, form.mem, up, down)
 					})
 					if whole {
 						return
@@ -189,6 +193,7 @@ func cutAt(t *testing.T, v *receiver, mem Memory, up, down int) bool {
 				require.Contains(t, r.Addr, "no", at)
 				require.Equal(t, 550, r.Reply.Code, at)
 			case Unknown:
+				require.Equal(t, -1, up, "the answer can still be read; "+at)
 				require.Equal(t, WireDot, tx.Wire, at)
 				require.True(t, v.ended[r.Addr], at)
 				require.Error(t, tx.Err, at)

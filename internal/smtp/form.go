@@ -7,11 +7,13 @@ import (
 
 // raise notes that f went through, and goes to the next form if one may be tried.
 func (s *Session) raise(f *flight) {
-	if f.chained {
+	switch {
+	case f.misfit:
+		return
+	case f.chained:
 		s.mem.Form = FormChained
 		return
-	}
-	if s.mem.Settled || !s.ext.pipelining {
+	case s.mem.Settled || !s.ext.pipelining:
 		return
 	}
 	switch s.form {

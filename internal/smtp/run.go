@@ -7,13 +7,10 @@ import (
 	"github.com/volleymail/volley/bounce"
 )
 
-// idleCheck is how long a session may be idle before it is looked at: servers
-// close idle connections, and a message should not meet its 421.
-const idleCheck = time.Second
-
 // Run sends what next gives until next gives nil with nothing in flight.
-// It calls next(false) when nothing is in flight: next may block. It calls
-// next(true) where the next envelope could travel with the end of the message
+// It calls next(false) when nothing is in flight: next may block, and after
+// long should look whether the session is Alive before it gives anything, for
+// servers close idle connections. It calls next(true) where the next envelope could travel with the end of the message
 // in flight, right before that is written: next must not block, nil means none
 // now. Each Transaction taken is handed back by done exactly once, in the order
 // taken, also when the connection fails. next and done are called from within
@@ -31,15 +28,11 @@ func (s *Session) Run(ctx context.Context, next func(inFlight bool) *Transaction
 			if s.wire.cause() == ErrCut {
 				return s.fail(s.lost(bounce.StageReset, ErrCut))
 			}
-			idle := time.Now()
 			t := next(false)
 			if t == nil {
 				return nil
 			}
 			f = s.take(t)
-			if time.Since(idle) > idleCheck && !s.Alive() {
-				return s.fail(s.unsolicited())
-			}
 		}
 		var e *Error
 		if f, e = s.transact(f, next); e != nil {
@@ -185,7 +178,11 @@ func (s *Session) salvage(e *Error) *Error {
 	}
 	for until := time.Now().Add(time.Second); s.next < len(s.await); {
 		a := s.await[s.next]
-		r, err := s.wire.reply(time.Until(until))
+		wait := time.Until(until)
+		if a.step == stepBody && a.f.t.Wire == WireDot { // only what is behind the message was not written
+			wait = s.timeout(stepBody)
+		}
+		r, err := s.wire.reply(wait)
 		if err != nil {
 			return e
 		}

@@ -108,35 +108,6 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-// What waited for long is not sent into a session that ended meanwhile.
-func TestRunLooksBeforeSending(t *testing.T) {
-	for name, tt := range map[string]struct {
-		script transcript
-		fails  string
-	}{
-		"421":    {hello() + "sleep 1m\nS: 421 4.4.2 idle too long\nC: QUIT\neof", "mx.example: reset: 421 4.4.2 idle too long (before MAIL)"},
-		"closed": {hello() + "sleep 1m\nclose", "mx.example: reset: 4.4.2 server closed the connection (before MAIL)"},
-		"noise":  {hello() + "sleep 1m\nS: 250 hi\neof", "mx.example: reset: 250 hi: server speaks out of turn (before MAIL)"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			play(t, tt.script, func(conn net.Conn) {
-				s, err := Open(context.Background(), conn, options())
-				require.NoError(t, err)
-				tx := message(text1, "x@example.com")
-				q := &queue{todo: []*Transaction{tx}}
-				err = s.Run(context.Background(), func(inFlight bool) *Transaction {
-					time.Sleep(2 * time.Minute) // virtual
-					return q.next(inFlight)
-				}, q.done)
-				require.EqualError(t, err, tt.fails)
-				require.Equal(t, err, tx.Err)
-				require.Equal(t, WireNothing, tx.Wire)
-				require.Equal(t, NotSent, tx.Rcpts[0].Fate)
-			})
-		})
-	}
-}
-
 // Quit waits, but not for long.
 func TestQuit(t *testing.T) {
 	play(t, hello()+"C: QUIT\neof", func(conn net.Conn) {
