@@ -287,6 +287,9 @@ func (d *dest) hold(event throttle.Event, f *failure, now time.Time) {
 			"scope", f.class.Scope.String(), "category", f.class.Category.String(), "reply", f.reply.String())
 	}
 	d.holdUntil(now.Add(wait), f.reply, now)
+	if event == throttle.Blocked && d.site.blocked(now) {
+		d.site.fail(f, d.heldUntil, now) // what waits would have been refused as well
+	}
 }
 
 func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {

@@ -186,7 +186,7 @@ func (q *queue) take(items []*item, max int) []*item {
 	items = append(items, first)
 	for len(items) < max {
 		it := q.ready.head
-		if it == nil || it.msg != first.msg || it.domain != first.domain || it.run != first.run {
+		if it == nil || it.id != first.id || it.domain != first.domain {
 			break
 		}
 		items = append(items, q.ready.pop())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/wneessen/go-mail"
@@ -16,8 +17,9 @@ import (
 // goroutines: a million waiting recipients are a million envelopes and no
 // content. For a message with several recipients it may be called for several
 // destinations at once, so it must be safe for that, and it must write the
-// same mail each time. Before a mail goes out it is checked and mended: see
-// Send.
+// same mail each time: a strings.Reader or bytes.Buffer is an io.WriterTo too,
+// but empty at the second attempt. Before a mail goes out it is checked and
+// mended: see Send.
 //
 // A Message must not be changed while the Sender has it.
 type Message struct {
@@ -55,6 +57,10 @@ func FromMail(m *mail.Msg) (*Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sender: FromMail: no recipient: set To, Cc or Bcc: %w", err)
 	}
+	from = bare(from)
+	for i := range to {
+		to[i] = bare(to[i])
+	}
 	if len(m.GetGenHeader(mail.HeaderDate)) == 0 {
 		m.SetDate()
 	}
@@ -62,6 +68,11 @@ func FromMail(m *mail.Msg) (*Message, error) {
 		m.SetMessageIDWithValue(newMessageID(domainOf(from)))
 	}
 	return &Message{From: from, To: to, Content: &mailContent{msg: m}}, nil
+}
+
+// bare takes the angle brackets off that go-mail puts around an address.
+func bare(addr string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(addr, "<"), ">")
 }
 
 // mailContent renders a go-mail message. Its WriteTo changes the message, so

@@ -265,7 +265,17 @@ func (st *site) fill(j *job, max int, now time.Time) bool {
 	}
 }
 
-// fail ends a site's connection attempts for now: all that waits has failed once.
+// blocked reports whether every destination of the site is held.
+func (st *site) blocked(now time.Time) bool {
+	for _, d := range st.dests {
+		if !now.Before(d.heldUntil) {
+			return false
+		}
+	}
+	return true
+}
+
+// fail counts a failed attempt for all that waits.
 func (st *site) fail(f *failure, due, now time.Time) {
 	limit := st.s.cfg.Retry.MaxAttempts > 0
 	mark := func(it *item) bool {

@@ -33,6 +33,12 @@ type Destination struct {
 	Reply   bounce.Reply // what holds it
 }
 
+// What can bind besides the limits of the Policy.
+const (
+	BindingHeld  = "held"        // held after Reply
+	BindingConns = "connections" // as many connections are open as are allowed
+)
+
 // Snapshot returns the state of every destination that has something to do.
 // The destinations are asked one after the other: the whole is not of one moment.
 func (s *Sender) Snapshot() Snapshot {
@@ -93,13 +99,13 @@ func (d *dest) explain(o *Destination, now time.Time) {
 	switch {
 	case d.site.queue.ready.n == 0:
 	case now.Before(d.heldUntil):
-		o.Binding, o.Until, o.Reply = "held", d.heldUntil, d.heldBy
+		o.Binding, o.Until, o.Reply = BindingHeld, d.heldUntil, d.heldBy
 	case next.After(now):
 		o.Binding, o.Until = "rate", next
 		if e, ok := d.ctl.(throttle.Explainer); ok {
 			o.Binding = e.Binding(now)
 		}
 	case len(d.sessions) >= d.ctl.Conns(now).Max:
-		o.Binding = "connections"
+		o.Binding = BindingConns
 	}
 }
