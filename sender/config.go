@@ -132,13 +132,27 @@ type Source struct {
 	Name     string     // names it in results and to the Policy; unique; "" = Addr, else "default"
 	Addr     netip.Addr // local address to send from; zero = the system's choice
 	Hostname string     // EHLO name that fits the address; "" = Config.Hostname
+	Weight   int        // share of the mail where several sources may send it; 0 = whoever is free
 }
 
-// Stream is a kind of mail: receipts, newsletter, promotion.
+// Stream is a kind of mail: receipts, newsletter, promotion. Its mail waits at
+// each destination in a line of its own.
 type Stream struct {
 	Signer       Signer        // nil = Config.Signer
 	Lifetime     time.Duration // how long to try; 0 = Retry.Lifetime
 	RetryUnknown bool          // try again after a loss past the end of the message: may deliver twice
+
+	// Priority decides who goes first where streams meet: the higher one takes
+	// the next permit, however much mail of others waits. At least one permit in
+	// eleven goes to lower priorities, so that none starves.
+	Priority int
+
+	// Share divides the permits among streams of one priority: one with 3 gets
+	// three times the permits of one with 1. 0 = 1.
+	Share int
+
+	// Sources are the names of the sources that send it. nil = all.
+	Sources []string
 }
 
 // Route changes where the mail of some recipient domains goes and how.
@@ -193,9 +207,7 @@ func (c Config) check() (*config, error) {
 	}
 	checkSources(&c, bad)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
-		if c.Streams[name].Lifetime < 0 {
-			bad("Streams[%q].Lifetime is negative: 0 means Retry.Lifetime", name)
-		}
+		c.Streams[name].check(name, c.Sources, bad)
 	}
 	routes := checkRoutes(c.Routes, bad)
 	c.Retry.check(bad)
@@ -253,6 +265,20 @@ func checkNumbers(c *Config, bad func(string, ...any)) {
 	}
 }
 
+func (st Stream) check(name string, sources []Source, bad func(string, ...any)) {
+	if st.Lifetime < 0 {
+		bad("Streams[%q].Lifetime is negative: 0 means Retry.Lifetime", name)
+	}
+	if st.Share < 0 {
+		bad("Streams[%q].Share is %d: it must be positive, or 0 for 1", name, st.Share)
+	}
+	for _, src := range st.Sources {
+		if !slices.ContainsFunc(sources, func(s Source) bool { return s.Name == src }) {
+			bad("Streams[%q].Sources: %q is not in Config.Sources: add it there", name, src)
+		}
+	}
+}
+
 func checkSources(c *Config, bad func(string, ...any)) {
 	if len(c.Sources) == 0 {
 		c.Sources = []Source{{}}
@@ -271,6 +297,9 @@ func checkSources(c *Config, bad func(string, ...any)) {
 			bad("Sources[%d].Name %q is used twice: give each source a name of its own", i, s.Name)
 		}
 		seen[s.Name] = true
+		if s.Weight < 0 {
+			bad("Sources[%d].Weight is %d: it must be positive, or 0", i, s.Weight)
+		}
 		if s.Hostname == "" {
 			s.Hostname = c.Hostname
 		} else if err := checkHostname(s.Hostname); err != nil {

@@ -14,7 +14,9 @@ import (
 type dest struct {
 	site   *site
 	source *Source
+	key    throttle.Key
 	ctl    throttle.Controller
+	vtime  float64 // grows by 1/weight with each message: sources take turns by it
 
 	sessions []*session // open or opening
 	asking   []*session // those of sessions that wait for a job, the last one waits least
@@ -38,32 +40,32 @@ const maxRcpts = 100
 // delivered until the destination counts as failing.
 const lostLimit = 3
 
-func newDest(st *site, src *Source, domain string) *dest {
-	key := throttle.Key{Site: st.name, Domain: domain, Source: src.Name}
-	return &dest{site: st, source: src, ctl: st.s.cfg.Policy.For(key)}
-}
+// open counts the items that the destination may take now.
+func (d *dest) open(now time.Time) int { return d.site.queue.open(d.source.Name, now) }
+
+func (d *dest) held(now time.Time) bool { return now.Before(d.heldUntil) }
 
 // mayStart reports whether a message may start now.
 func (d *dest) mayStart(now time.Time) bool {
-	return !now.Before(d.heldUntil) && !d.site.stopping && !d.ctl.Next(now).After(now)
+	return !d.held(now) && !d.site.stopping && !d.next(now).After(now) && d.inTurn(now)
 }
 
 // serve gives jobs to sessions that wait for one.
 func (d *dest) serve(now time.Time) {
-	for len(d.asking) > 0 && d.probed == nil && d.site.queue.ready.n > 0 && d.mayStart(now) {
+	for len(d.asking) > 0 && d.probed == nil && d.open(now) > 0 && d.mayStart(now) {
 		c := d.asking[len(d.asking)-1]
 		if now.Sub(c.idleSince) > idleCheck {
 			d.probed = c
 			d.answer(c, probe)
 			return
 		}
-		if c.full(d.ctl.Conns(now).Messages) {
+		if c.full(d.conns(now).Messages) {
 			c.leaving = true
 			d.answer(c, nil)
 			continue
 		}
 		j := d.job()
-		if !d.site.fill(j, c.maxRcpts(), now) {
+		if !d.site.fill(j, d.source.Name, c.maxRcpts(), now) {
 			return
 		}
 		d.give(c, j, now)
@@ -76,14 +78,14 @@ func (d *dest) asked(c *session, inFlight bool, now time.Time) {
 	if d.probed == c {
 		d.probed = nil
 	}
-	conns := d.ctl.Conns(now)
+	conns := d.conns(now)
 	if c.leaving || d.site.stopping || c.full(conns.Messages) || len(d.sessions)-d.leavingCount() > conns.Max {
 		c.leaving = true
 		d.answer(c, nil)
 		return
 	}
-	if d.site.queue.ready.n > 0 && d.mayStart(now) {
-		if j := d.job(); d.site.fill(j, c.maxRcpts(), now) {
+	if d.open(now) > 0 && d.mayStart(now) {
+		if j := d.job(); d.site.fill(j, d.source.Name, c.maxRcpts(), now) {
 			d.give(c, j, now)
 			return
 		}
@@ -107,8 +109,7 @@ func (d *dest) leavingCount() (n int) {
 
 // give starts a transaction: this is the moment that the limits count.
 func (d *dest) give(c *session, j *job, now time.Time) {
-	d.ctl.Take(now)
-	d.used = now
+	d.take(now)
 	c.jobs = append(c.jobs, j)
 	c.taken++
 	d.answer(c, j)
@@ -146,16 +147,20 @@ func (d *dest) recycle(j *job) {
 // to take it. While nothing is known of the destination it opens one, then as
 // many as are open already (slow start), so a dead one costs one connection.
 func (d *dest) grow(now time.Time) (wake time.Time) {
-	if d.site.queue.ready.n == 0 || d.site.stopping {
+	open := d.open(now)
+	if open == 0 || d.site.stopping {
 		return time.Time{}
 	}
-	if now.Before(d.heldUntil) {
+	if d.held(now) {
 		return d.heldUntil
 	}
-	if next := d.ctl.Next(now); next.After(now) {
+	if next := d.next(now); next.After(now) {
 		return next
 	}
-	conns := d.ctl.Conns(now)
+	if !d.inTurn(now) {
+		return time.Time{} // the source whose turn it is will say when
+	}
+	conns := d.conns(now)
 	for {
 		pending := d.opening + d.wanted
 		if d.probed != nil {
@@ -164,31 +169,27 @@ func (d *dest) grow(now time.Time) (wake time.Time) {
 		switch {
 		case len(d.asking) > 0 || pending >= max(1, len(d.sessions)-d.opening):
 			return time.Time{} // there is or will be somebody to serve it
-		case len(d.sessions)+d.wanted >= conns.Max || pending >= d.site.queue.ready.n:
+		case len(d.sessions)+d.wanted >= conns.Max || pending >= open:
 			return conns.Next // a suspension ends by then, if the Controller says so
 		case conns.Next.After(now):
 			return conns.Next
 		}
 		d.wanted++
 		d.site.s.sched.box.put(schedMsg{kind: schedWant, dest: d})
-		if conns.Next = d.ctl.Conns(now).Next; conns.Next.After(now) {
-			return conns.Next
-		}
 	}
 }
 
 // granted opens a connection out of the budget, if it is still of use.
 func (d *dest) granted(now time.Time) {
 	d.wanted--
-	conns := d.ctl.Conns(now)
-	if d.site.queue.ready.n == 0 || d.site.stopping || now.Before(d.heldUntil) ||
-		len(d.sessions) >= conns.Max || conns.Next.After(now) {
+	conns := d.conns(now)
+	if d.open(now) == 0 || d.site.stopping || d.held(now) || len(d.sessions) >= conns.Max || conns.Next.After(now) {
 		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
 		return
 	}
-	d.ctl.Observe(now, throttle.Feedback{Event: throttle.Opening, Conns: len(d.sessions)})
 	c := newSession(d)
 	d.sessions = append(d.sessions, c)
+	d.observe(now, throttle.Feedback{Event: throttle.Opening})
 	d.opening++
 	d.used = now
 	go c.run(d.site.route)
@@ -207,7 +208,7 @@ func (d *dest) rest(now time.Time) (wake time.Time) {
 	if len(d.asking) == 0 {
 		return time.Time{}
 	}
-	conns := d.ctl.Conns(now)
+	conns := d.conns(now)
 	for _, c := range slices.Clone(d.asking) {
 		until := c.idleSince.Add(conns.Idle)
 		if d.site.stopping || !now.Before(until) || len(d.sessions) > conns.Max {
@@ -236,10 +237,11 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 	if err == nil || d.site.stopping || c.sent > 0 {
 		return
 	}
-	d.ctl.Observe(now, throttle.Feedback{Event: throttle.ConnFailed, Conns: len(d.sessions) + 1})
+	f := d.failureOf(err)
+	d.observe(now, feedback(throttle.ConnFailed, f, ""))
 	d.failures++
 	if c.open == nil || d.failures >= lostLimit {
-		d.unreachable(d.failureOf(err), now)
+		d.unreachable(f, now)
 	}
 }
 
@@ -273,27 +275,39 @@ func (d *dest) unreachable(f *failure, now time.Time) {
 
 // hold stops the destination for a while after a reply that asks for less, or
 // that blocks us: then what waits is tried one by one, at growing intervals,
-// until somebody has put things right. Replies to what was under way when it was
-// held do not count again.
-func (d *dest) hold(event throttle.Event, f *failure, now time.Time) {
-	if now.Before(d.heldUntil) {
-		return
+// until somebody has put things right. A reply that blocks a sender domain holds
+// only the stream that it came to. Replies to what was under way when it was
+// held do not count again. It returns when mail may go on.
+func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Time) time.Time {
+	if event == throttle.SlowDown && d.adapts() {
+		return d.next(now) // the Controller has seen to it
+	}
+	if d.held(now) {
+		return d.heldUntil
 	}
 	d.holds++
-	wait := d.site.s.cfg.Retry.pause(d.holds, f.class.RetryAfter)
-	if event == throttle.Blocked {
-		wait = max(wait, d.site.s.cfg.Retry.wait(d.holds, 0))
-		d.site.s.cfg.log.Error("we are blocked", "site", d.site.name, "source", d.source.Name,
-			"scope", f.class.Scope.String(), "category", f.class.Category.String(), "reply", f.reply.String())
+	retry := &d.site.s.cfg.Retry
+	if event == throttle.SlowDown {
+		d.holdUntil(now.Add(retry.pause(d.holds, f.class.RetryAfter)), f.reply, now)
+		return d.heldUntil
 	}
-	d.holdUntil(now.Add(wait), f.reply, now)
-	if event == throttle.Blocked && d.site.blocked(now) {
-		d.site.fail(f, d.heldUntil, now) // what waits would have been refused as well
+	until := now.Add(max(retry.pause(d.holds, f.class.RetryAfter), retry.wait(d.holds, 0)))
+	d.site.s.cfg.log.Error("we are blocked", "site", d.site.name, "source", d.source.Name, "stream", stream,
+		"scope", f.class.Scope.String(), "category", f.class.Category.String(), "reply", f.reply.String())
+	if f.class.Scope == bounce.ScopeSenderDomain {
+		d.site.queue.hold(stream, until, f.reply.String())
+		return until
 	}
+	d.holdUntil(until, f.reply, now)
+	if d.site.blocked(now) {
+		d.site.fail(f, until, now) // what waits would have been refused as well
+	}
+	return until
 }
 
 func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {
 	d.heldUntil, d.heldBy = until, why
+	d.site.queue.unstick(d.source.Name)
 	d.site.s.cfg.log.Warn("destination held", "site", d.site.name, "source", d.source.Name, "until", until, "reply", why.String())
 	d.site.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
 }

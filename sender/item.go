@@ -1,11 +1,6 @@
 package sender
 
-import (
-	"container/heap"
-	"time"
-
-	"github.com/volleymail/volley/bounce"
-)
+import "github.com/volleymail/volley/bounce"
 
 // item is one recipient on its way: all that is held for one that waits. It
 // belongs to whoever holds it: run, scheduler, site or session, one at a time.
@@ -132,78 +127,4 @@ func (h *later) Pop() any {
 	old[len(old)-1] = nil
 	*h = old[:len(old)-1]
 	return it
-}
-
-// queue holds the items of a site: those that can go and those that wait for
-// their time. Owned by the site.
-type queue struct {
-	ready list
-	later later
-}
-
-func (q *queue) len() int { return q.ready.n + len(q.later) }
-
-// add puts a new item behind the others.
-func (q *queue) add(it *item) { q.ready.pushBack(it) }
-
-// putBack puts undecided items before the others, in order.
-func (q *queue) putBack(items []*item) {
-	for i := len(items) - 1; i >= 0; i-- {
-		q.ready.pushFront(items[i])
-	}
-}
-
-// postpone keeps the item until it is due.
-func (q *queue) postpone(it *item, due time.Time) {
-	it.due = due.UnixNano()
-	heap.Push(&q.later, it)
-}
-
-// promote makes ready what is due, before what has not been tried yet.
-func (q *queue) promote(now time.Time) {
-	var due list
-	for n := now.UnixNano(); len(q.later) > 0 && q.later[0].due <= n; {
-		due.pushBack(heap.Pop(&q.later).(*item))
-	}
-	q.ready.prepend(due)
-}
-
-// nextDue returns when promote has something to do, the zero time for never.
-func (q *queue) nextDue() time.Time {
-	if len(q.later) == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, q.later[0].due)
-}
-
-// take moves the first item and those of the same message and domain that
-// follow it to items, max at most.
-func (q *queue) take(items []*item, max int) []*item {
-	first := q.ready.pop()
-	if first == nil {
-		return items
-	}
-	items = append(items, first)
-	for len(items) < max {
-		it := q.ready.head
-		if it == nil || it.id != first.id || it.domain != first.domain {
-			break
-		}
-		items = append(items, q.ready.pop())
-	}
-	return items
-}
-
-// filter takes out the items for which keep is false; keep may hand them on.
-func (q *queue) filter(keep func(*item) bool) {
-	q.ready.filter(keep)
-	kept := q.later[:0]
-	for _, it := range q.later {
-		if keep(it) {
-			kept = append(kept, it)
-		}
-	}
-	clear(q.later[len(kept):])
-	q.later = kept
-	heap.Init(&q.later)
 }

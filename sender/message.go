@@ -28,6 +28,7 @@ type Message struct {
 	From    string            // return path: where bounces go, such as "bounces+42@example.com"; "" is the null reverse-path
 	To      []string          // recipients' addresses; nobody else gets the mail, whatever its header says
 	Content io.WriterTo       // the mail: header, empty line, body
+	Engaged bool              // the recipients read our mail: goes first within its stream
 	DSN     *DSN              // delivery status notifications asked of the receiver, nil = its default
 	Tags    map[string]string // come back on every Result and Event
 }

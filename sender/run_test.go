@@ -376,7 +376,7 @@ func TestSnapshotTellsWhatBinds(t *testing.T) {
 			a, b = b, a
 		}
 		require.InDelta(t, 89, a.Queued, 1)
-		require.Equal(t, 1, a.Conns)
+		require.LessOrEqual(t, a.Conns, 2)
 		require.Contains(t, a.Binding, "1/")
 		require.InDelta(t, 0.5, a.Until.Sub(snap.Time).Seconds(), 0.05)
 		require.Equal(t, 100, b.Queued)

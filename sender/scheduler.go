@@ -263,16 +263,13 @@ func lookupFailure(ctx context.Context, err error) *failure {
 // siteOf returns the site that serves d, made if it is new.
 func (q *scheduler) siteOf(d *domain, rt *mx.Route) *site {
 	name := d.name
-	if rt != nil {
+	if g, ok := q.s.cfg.Policy.(throttle.Grouper); rt != nil && (!ok || !g.PerDomain(throttle.Key{Site: rt.Site, Domain: d.name, MX: hostNames(rt)})) {
 		name = rt.Site
-	}
-	if g, ok := q.s.cfg.Policy.(throttle.Grouper); ok && rt != nil && g.PerDomain(throttle.Key{Site: rt.Site, Domain: d.name}) {
-		name = d.name
 	}
 	name = d.route.site(name)
 	st := q.sites[name]
 	if st == nil {
-		st = newSite(q.s, name, d)
+		st = newSite(q.s, name, d, rt)
 		q.sites[name] = st
 	}
 	return st

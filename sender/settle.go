@@ -39,7 +39,7 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 	if delivered {
 		c.sent++
 		d.recovered()
-		d.ctl.Observe(now, throttle.Feedback{Event: throttle.Delivered, Conns: len(d.sessions)})
+		d.observe(now, throttle.Feedback{Event: throttle.Delivered, Stream: j.items[0].msg.Stream})
 	}
 	st.queue.putBack(undecided)
 	d.recycle(j)
@@ -52,14 +52,14 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 	f := c.failure(j, reply)
 	d := c.dest
 	event := eventOf(f.class)
-	d.ctl.Observe(now, throttle.Feedback{Event: event, Conns: len(d.sessions), Wait: f.class.RetryAfter})
+	d.observe(now, feedback(event, f, it.msg.Stream))
 	hard := reply.Code/100 == 5 || reply.Code == 0 && reply.Status[0] == 5
 	switch {
 	case event != throttle.Refused:
-		d.hold(event, f, now)
+		until := d.hold(event, f, it.msg.Stream, now)
 		it.last = f
 		it.tries++
-		return st.s.over(it, st.name, d.heldUntil, now)
+		return st.s.over(it, st.name, until, now)
 	case reply.Code == 421 && c.sent > 0 && st.undecided(it, now):
 		return false // the server closes this connection, nothing more
 	case hard && f.class.Permanent:

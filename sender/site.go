@@ -1,11 +1,15 @@
 package sender
 
 import (
+	"cmp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/volleymail/volley/bounce"
 	"github.com/volleymail/volley/internal/smtp"
 	"github.com/volleymail/volley/mx"
+	"github.com/volleymail/volley/throttle"
 )
 
 // site is the set of servers that takes the mail of some domains: the unit of
@@ -24,9 +28,10 @@ type site struct {
 
 	route    *mx.Route // the newest; nil for a relay
 	queue    queue
-	dests    []*dest   // one for each source
-	turn     int       // which destination is served first next
-	scanAt   time.Time // no ready item's lifetime ends before
+	shared   throttle.Controller // limits that all sources share, nil = none
+	dests    []*dest             // one for each source
+	vnow     float64             // virtual time of the sources: that of the one that sent last
+	scanAt   time.Time           // no ready item's lifetime ends before
 	stopping bool
 }
 
@@ -61,12 +66,32 @@ type siteMsg struct {
 	snap     chan<- []Destination
 }
 
-func newSite(s *Sender, name string, d *domain) *site {
-	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg]()}
+func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
+	st := &site{s: s, name: name, way: d.route, route: rt, box: newInbox[siteMsg](), queue: queue{s: s}}
+	key := throttle.Key{Site: name, MX: hostNames(rt)}
+	if rt != nil {
+		key.Domain = d.name
+	}
+	if p, ok := s.cfg.Policy.(throttle.Sharer); ok {
+		st.shared = p.Shared(key)
+	}
 	for i := range s.cfg.Sources {
-		st.dests = append(st.dests, newDest(st, &s.cfg.Sources[i], d.name))
+		key.Source = s.cfg.Sources[i].Name
+		st.dests = append(st.dests, &dest{site: st, source: &s.cfg.Sources[i], key: key, ctl: s.cfg.Policy.For(key)})
 	}
 	return st
+}
+
+// hostNames of a route, as throttle.Key has them.
+func hostNames(rt *mx.Route) string {
+	if rt == nil {
+		return ""
+	}
+	names := make([]string, len(rt.Hosts))
+	for i, h := range rt.Hosts {
+		names[i] = h.Name
+	}
+	return strings.Join(names, " ")
 }
 
 // parkAfter is how long nothing must be due for the goroutine to end.
@@ -205,22 +230,35 @@ func (st *site) shed() {
 // pump does what the clock and the queue allow now, and returns when to look
 // again, the zero time for not before news.
 func (st *site) pump(now time.Time) (wake time.Time) {
-	st.queue.promote(now)
+	st.queue.promote(now, st.sticky)
 	st.expire(now)
-	n := len(st.dests)
-	for i := range st.dests {
-		st.dests[(st.turn+i)%n].serve(now)
+	slices.SortStableFunc(st.dests, func(a, b *dest) int { return cmp.Compare(a.vtime, b.vtime) })
+	for _, d := range st.dests {
+		d.serve(now)
 	}
-	st.turn = (st.turn + 1) % n
-	wake = st.queue.nextDue()
+	wake = sooner(st.queue.nextDue(), st.queue.release(now))
 	for _, d := range st.dests {
 		wake = sooner(wake, d.grow(now))
 		wake = sooner(wake, d.rest(now))
 	}
-	if st.queue.ready.n > 0 {
+	if st.queue.ready() > 0 {
 		wake = sooner(wake, st.scanAt)
 	}
 	return wake
+}
+
+// sticky names the source that a greylisted item should come from again: the
+// receiver knows the address that it was first sent from (RFC 6647 §2.2).
+func (st *site) sticky(it *item) string {
+	if it.last == nil || it.last.class.Category != bounce.Greylisted || len(st.dests) == 1 {
+		return ""
+	}
+	for _, d := range st.dests {
+		if d.source.Name == it.last.source && !d.held(time.Now()) {
+			return it.last.source
+		}
+	}
+	return ""
 }
 
 // expire ends the ready items whose lifetime is over.
@@ -229,7 +267,7 @@ func (st *site) expire(now time.Time) {
 		return
 	}
 	st.scanAt = time.Time{}
-	st.queue.ready.filter(func(it *item) bool {
+	st.queue.filterReady(func(it *item) bool {
 		if now.Before(st.s.expiry(it)) {
 			st.watch(it)
 			return true
@@ -247,11 +285,11 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// fill takes the next items for one transaction; false means that there are
-// none. Items that ended meanwhile are passed over.
-func (st *site) fill(j *job, max int, now time.Time) bool {
+// fill takes the next items that source may send in one transaction; false
+// means that there are none. Items that ended meanwhile are passed over.
+func (st *site) fill(j *job, source string, max int, now time.Time) bool {
 	for {
-		j.items = st.queue.take(j.items[:0], max)
+		j.items = st.queue.take(j.items[:0], source, max, now)
 		if len(j.items) == 0 {
 			return false
 		}
@@ -268,7 +306,7 @@ func (st *site) fill(j *job, max int, now time.Time) bool {
 // blocked reports whether every destination of the site is held.
 func (st *site) blocked(now time.Time) bool {
 	for _, d := range st.dests {
-		if !now.Before(d.heldUntil) {
+		if !d.held(now) {
 			return false
 		}
 	}
@@ -283,7 +321,7 @@ func (st *site) fail(f *failure, due, now time.Time) {
 		it.tries++
 		return !limit || !st.s.over(it, st.name, due, now)
 	}
-	st.queue.ready.filter(mark)
+	st.queue.filterReady(mark)
 }
 
 // reject ends all that waits: the site says that it takes no mail at all.

@@ -95,17 +95,17 @@ func (st *site) snapshot(now time.Time) []Destination {
 
 // explain says what holds mail back.
 func (d *dest) explain(o *Destination, now time.Time) {
-	next := d.ctl.Next(now)
+	next := d.next(now)
 	switch {
-	case d.site.queue.ready.n == 0:
-	case now.Before(d.heldUntil):
+	case d.open(now) == 0:
+	case d.held(now):
 		o.Binding, o.Until, o.Reply = BindingHeld, d.heldUntil, d.heldBy
 	case next.After(now):
 		o.Binding, o.Until = "rate", next
 		if e, ok := d.ctl.(throttle.Explainer); ok {
 			o.Binding = e.Binding(now)
 		}
-	case len(d.sessions) >= d.ctl.Conns(now).Max:
+	case len(d.sessions) >= d.conns(now).Max:
 		o.Binding = BindingConns
 	}
 }

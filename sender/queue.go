@@ -1,0 +1,295 @@
+package sender
+
+import (
+	"container/heap"
+	"time"
+)
+
+// queue holds the items of a site: those that can go, in a lane for each
+// stream, and those that wait for their time. Owned by the site.
+type queue struct {
+	s      *Sender
+	lanes  []*lane
+	later  later
+	vnow   float64 // virtual time: that of the lane served last
+	passed int     // permits in a row that went past a lane of lower priority
+}
+
+// lane is the mail of one stream that can go. Lanes of one priority share the
+// permits by weight: each permit costs a lane 1/share of virtual time, and the
+// lane that is least far goes first (start-time fair queueing). A lane that was
+// empty starts at the present, so rest earns no claim.
+type lane struct {
+	stream    string
+	priority  int
+	share     float64
+	sources   map[string]bool // that may send it, nil = all
+	first     list            // engaged recipients
+	rest      list
+	sticky    map[string]*list // greylisted from a source: try the same again
+	vtime     float64
+	heldUntil time.Time
+	heldWhy   string
+}
+
+// patience is how many permits in a row may go to higher priorities while a
+// lower one waits: it gets the next.
+const patience = 10
+
+func (l *lane) len() int {
+	n := l.first.n + l.rest.n
+	for _, s := range l.sticky {
+		n += s.n
+	}
+	return n
+}
+
+// open returns how many items source may take now.
+func (l *lane) open(source string, now time.Time) int {
+	if now.Before(l.heldUntil) || l.sources != nil && !l.sources[source] {
+		return 0
+	}
+	n := l.first.n + l.rest.n
+	if s := l.sticky[source]; s != nil {
+		n += s.n
+	}
+	return n
+}
+
+// list returns the list whose head source takes next.
+func (l *lane) list(source string) *list {
+	switch s := l.sticky[source]; {
+	case s != nil && s.n > 0:
+		return s
+	case l.first.n > 0:
+		return &l.first
+	default:
+		return &l.rest
+	}
+}
+
+// home is the list that an item belongs in.
+func (l *lane) home(it *item) *list {
+	if it.msg.Engaged {
+		return &l.first
+	}
+	return &l.rest
+}
+
+func (l *lane) lists() []*list {
+	all := []*list{&l.first, &l.rest}
+	for _, s := range l.sticky {
+		all = append(all, s)
+	}
+	return all
+}
+
+// lane returns that of an item, made if it is new.
+func (q *queue) lane(it *item) *lane {
+	for _, l := range q.lanes {
+		if l.stream == it.msg.Stream {
+			return l
+		}
+	}
+	st := q.s.stream(it.msg)
+	l := &lane{stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1))}
+	if len(st.Sources) > 0 {
+		l.sources = map[string]bool{}
+		for _, name := range st.Sources {
+			l.sources[name] = true
+		}
+	}
+	q.lanes = append(q.lanes, l)
+	return l
+}
+
+// enter returns the item's lane, set to the present if it was empty.
+func (q *queue) enter(it *item) *lane {
+	l := q.lane(it)
+	if l.len() == 0 {
+		l.vtime = max(l.vtime, q.vnow)
+	}
+	return l
+}
+
+func (q *queue) len() int { return q.ready() + len(q.later) }
+
+// ready counts the items that can go, those of held lanes included.
+func (q *queue) ready() (n int) {
+	for _, l := range q.lanes {
+		n += l.len()
+	}
+	return n
+}
+
+// open counts the items that source may take now.
+func (q *queue) open(source string, now time.Time) (n int) {
+	for _, l := range q.lanes {
+		n += l.open(source, now)
+	}
+	return n
+}
+
+// release returns when the next held lane with items is free, zero for never.
+func (q *queue) release(now time.Time) (t time.Time) {
+	for _, l := range q.lanes {
+		if now.Before(l.heldUntil) && l.len() > 0 {
+			t = sooner(t, l.heldUntil)
+		}
+	}
+	return t
+}
+
+// add puts a new item behind the others of its lane.
+func (q *queue) add(it *item) {
+	l := q.enter(it)
+	l.home(it).pushBack(it)
+}
+
+// putBack puts undecided items before the others of their lanes, in order.
+func (q *queue) putBack(items []*item) {
+	for i := len(items) - 1; i >= 0; i-- {
+		l := q.enter(items[i])
+		l.home(items[i]).pushFront(items[i])
+	}
+}
+
+// postpone keeps the item until it is due.
+func (q *queue) postpone(it *item, due time.Time) {
+	it.due = due.UnixNano()
+	heap.Push(&q.later, it)
+}
+
+// promote makes ready what is due, before what has not been tried yet. An item
+// for which stick names a source waits for that one.
+func (q *queue) promote(now time.Time, stick func(*item) string) {
+	var due []*item
+	for n := now.UnixNano(); len(q.later) > 0 && q.later[0].due <= n; {
+		due = append(due, heap.Pop(&q.later).(*item))
+	}
+	for i := len(due) - 1; i >= 0; i-- {
+		it := due[i]
+		l := q.enter(it)
+		source := stick(it)
+		if source == "" {
+			l.home(it).pushFront(it)
+			continue
+		}
+		if l.sticky == nil {
+			l.sticky = map[string]*list{}
+		}
+		if l.sticky[source] == nil {
+			l.sticky[source] = &list{}
+		}
+		l.sticky[source].pushFront(it)
+	}
+}
+
+// unstick lets any source take what waited for this one.
+func (q *queue) unstick(source string) {
+	for _, l := range q.lanes {
+		if s := l.sticky[source]; s != nil {
+			l.rest.prepend(*s)
+			delete(l.sticky, source)
+		}
+	}
+}
+
+// nextDue returns when promote has something to do, the zero time for never.
+func (q *queue) nextDue() time.Time {
+	if len(q.later) == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, q.later[0].due)
+}
+
+// pick returns the lane that source serves next, nil if there is nothing.
+func (q *queue) pick(source string, now time.Time) *lane {
+	var best, lower *lane
+	for _, l := range q.lanes {
+		if l.open(source, now) == 0 {
+			continue
+		}
+		switch {
+		case best == nil:
+			best = l
+		case l.priority == best.priority:
+			best = ahead(l, best)
+		case l.priority > best.priority:
+			best, lower = l, ahead(best, lower)
+		default:
+			lower = ahead(l, lower)
+		}
+	}
+	if lower == nil {
+		return best
+	}
+	if q.passed++; q.passed > patience {
+		q.passed = 0
+		return lower
+	}
+	return best
+}
+
+// ahead returns the lane that is least far; b may be nil.
+func ahead(a, b *lane) *lane {
+	if b == nil || a.vtime < b.vtime {
+		return a
+	}
+	return b
+}
+
+// take moves the next item for source, and those of the same message and domain
+// that follow it, to items, max at most.
+func (q *queue) take(items []*item, source string, max int, now time.Time) []*item {
+	l := q.pick(source, now)
+	if l == nil {
+		return items
+	}
+	q.vnow = l.vtime
+	l.vtime += 1 / l.share
+	from := l.list(source)
+	first := from.pop()
+	items = append(items, first)
+	for len(items) < max {
+		it := from.head
+		if it == nil || it.id != first.id || it.domain != first.domain {
+			break
+		}
+		items = append(items, from.pop())
+	}
+	return items
+}
+
+// filterReady takes out the ready items for which keep is false; keep may hand
+// them on.
+func (q *queue) filterReady(keep func(*item) bool) {
+	for _, l := range q.lanes {
+		for _, part := range l.lists() {
+			part.filter(keep)
+		}
+	}
+}
+
+// filter does the same with all items.
+func (q *queue) filter(keep func(*item) bool) {
+	q.filterReady(keep)
+	kept := q.later[:0]
+	for _, it := range q.later {
+		if keep(it) {
+			kept = append(kept, it)
+		}
+	}
+	clear(q.later[len(kept):])
+	q.later = kept
+	heap.Init(&q.later)
+}
+
+// hold keeps the items of a stream, "*" for all, until then.
+func (q *queue) hold(stream string, until time.Time, why string) {
+	for _, l := range q.lanes {
+		if (stream == "*" || l.stream == stream) && until.After(l.heldUntil) {
+			l.heldUntil, l.heldWhy = until, why
+		}
+	}
+}
