@@ -36,6 +36,12 @@ type Config struct {
 	// servers, or what is asked of these. The first that matches counts.
 	Routes []Route
 
+	// Choose names the sources that may send to a recipient, where neither the
+	// stream nor a route is enough to tell. It is called more than once for a
+	// recipient, from several goroutines, and must be quick and give the same
+	// each time. nil result = those of the route, else of the stream. nil = not used.
+	Choose func(m *Message, recipient string) []string
+
 	// Resolver finds mail servers. nil = package mx's, on the name servers of
 	// the system, without loopback and private addresses, which anybody can
 	// publish for a domain.
@@ -127,74 +133,12 @@ func (t Timeouts) smtp() smtp.Timeouts {
 		Rcpt: t.Rcpt, Data: t.Data, Block: t.Block, Dot: t.Dot, Quit: t.Quit}
 }
 
-// Source is a way out.
-type Source struct {
-	Name     string     // names it in results and to the Policy; unique; "" = Addr, else "default"
-	Addr     netip.Addr // local address to send from; zero = the system's choice
-	Hostname string     // EHLO name that fits the address; "" = Config.Hostname
-	Weight   int        // share of the mail where several sources may send it; 0 = whoever is free
-}
-
-// Stream is a kind of mail: receipts, newsletter, promotion. Its mail waits at
-// each destination in a line of its own.
-type Stream struct {
-	Signer       Signer        // nil = Config.Signer
-	Lifetime     time.Duration // how long to try; 0 = Retry.Lifetime
-	RetryUnknown bool          // try again after a loss past the end of the message: may deliver twice
-
-	// Priority decides who goes first where streams meet: the higher one takes
-	// the next permit, however much mail of others waits. At least one permit in
-	// eleven goes to lower priorities, so that none starves.
-	Priority int
-
-	// Share divides the permits among streams of one priority: one with 3 gets
-	// three times the permits of one with 1. 0 = 1.
-	Share int
-
-	// Sources are the names of the sources that send it. nil = all.
-	Sources []string
-}
-
-// Route changes where the mail of some recipient domains goes and how.
-type Route struct {
-	// Domain that it is for: "example.com", "*.example.com" (its subdomains) or
-	// "*" (all). Required.
-	Domain string
-
-	// Relay is the server that takes the mail: "host" or "host:port", port 587
-	// if none is named (465 with TLSImplicit). "" = the domain's own servers.
-	Relay string
-
-	// Username and Password log in to the relay (RFC 4954), by the best of
-	// SCRAM-SHA-256, SCRAM-SHA-1, PLAIN and LOGIN that it offers; the last two
-	// only under TLS. Mechanism asks for one of these, CRAM-MD5 or XOAUTH2
-	// (Password is then the token).
-	Username, Password string
-	Mechanism          string
-
-	// TLS demanded. The default is opportunistic, but TLSVerify for a relay
-	// with a password.
-	TLS TLSMode
-}
-
-// TLSMode says how much TLS is asked of a server.
-type TLSMode uint8
-
-// The modes.
-const (
-	TLSDefault       TLSMode = iota // see Route.TLS
-	TLSOpportunistic                // STARTTLS if offered, any certificate; in clear if that fails
-	TLSNone                         // never: for servers whose TLS is broken
-	TLSRequired                     // STARTTLS or no delivery, any certificate
-	TLSVerify                       // STARTTLS or no delivery, certificate verified
-	TLSImplicit                     // TLS from the first byte, certificate verified (RFC 8314)
-)
-
 // config is a Config checked and with every default filled in.
 type config struct {
 	Config
-	routes []*route
-	log    *slog.Logger
+	sources []*source
+	routes  []*route
+	log     *slog.Logger
 }
 
 const defaultWindow = 1_000_000
@@ -205,11 +149,11 @@ func (c Config) check() (*config, error) {
 	if err := checkHostname(c.Hostname); err != nil {
 		bad("Hostname %q: %w: set it to this machine's public DNS name, such as mail.example.com (RFC 5321 §4.1.1.1)", c.Hostname, err)
 	}
-	checkSources(&c, bad)
+	sources := checkSources(&c, bad)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
-		c.Streams[name].check(name, c.Sources, bad)
+		c.Streams[name].check(name, sources, bad)
 	}
-	routes := checkRoutes(c.Routes, bad)
+	routes := checkRoutes(c.Routes, sources, bad)
 	c.Retry.check(bad)
 	checkNumbers(&c, bad)
 	if c.Policy == nil {
@@ -232,7 +176,7 @@ func (c Config) check() (*config, error) {
 		}
 		c.Resolver = r
 	}
-	return &config{Config: c, routes: routes, log: log}, errors.Join(errs...)
+	return &config{Config: c, sources: sources, routes: routes, log: log}, errors.Join(errs...)
 }
 
 // checkNumbers fills in the defaults of plain numbers and refuses negative ones.
@@ -265,56 +209,15 @@ func checkNumbers(c *Config, bad func(string, ...any)) {
 	}
 }
 
-func (st Stream) check(name string, sources []Source, bad func(string, ...any)) {
-	if st.Lifetime < 0 {
-		bad("Streams[%q].Lifetime is negative: 0 means Retry.Lifetime", name)
-	}
-	if st.Share < 0 {
-		bad("Streams[%q].Share is %d: it must be positive, or 0 for 1", name, st.Share)
-	}
-	for _, src := range st.Sources {
-		if !slices.ContainsFunc(sources, func(s Source) bool { return s.Name == src }) {
-			bad("Streams[%q].Sources: %q is not in Config.Sources: add it there", name, src)
-		}
-	}
-}
-
-func checkSources(c *Config, bad func(string, ...any)) {
-	if len(c.Sources) == 0 {
-		c.Sources = []Source{{}}
-	}
-	c.Sources = slices.Clone(c.Sources)
-	seen := map[string]bool{}
-	for i := range c.Sources {
-		s := &c.Sources[i]
-		if s.Name == "" {
-			s.Name = "default"
-			if s.Addr.IsValid() {
-				s.Name = s.Addr.String()
-			}
-		}
-		if seen[s.Name] {
-			bad("Sources[%d].Name %q is used twice: give each source a name of its own", i, s.Name)
-		}
-		seen[s.Name] = true
-		if s.Weight < 0 {
-			bad("Sources[%d].Weight is %d: it must be positive, or 0", i, s.Weight)
-		}
-		if s.Hostname == "" {
-			s.Hostname = c.Hostname
-		} else if err := checkHostname(s.Hostname); err != nil {
-			bad("Sources[%d].Hostname %q: %w: set it to the DNS name of its address, or leave it empty for Config.Hostname", i, s.Hostname, err)
-		}
-	}
-}
-
 // hostnames of ourselves, for the resolver to notice loops.
 func (c *Config) hostnames() []string {
 	names := []string{c.Hostname}
 	for _, s := range c.Sources {
-		names = append(names, s.Hostname)
-		if s.Addr.IsValid() {
-			names = append(names, s.Addr.String())
+		if s.Hostname != "" {
+			names = append(names, s.Hostname)
+		}
+		for _, a := range s.Addrs {
+			names = append(names, a.String())
 		}
 	}
 	slices.Sort(names)

@@ -13,6 +13,7 @@ import (
 	"github.com/volleymail/volley/bounce"
 	"github.com/volleymail/volley/internal/smtp"
 	"github.com/volleymail/volley/mx"
+	"github.com/volleymail/volley/throttle"
 	gosmtp "github.com/wneessen/go-mail/smtp"
 )
 
@@ -61,7 +62,7 @@ func worst(errs []error) error {
 }
 
 func (c *session) targets(route *mx.Route) ([]target, error) {
-	if way := c.dest.site.way; way.relay != "" {
+	if way := c.dest.way(); way.relay != "" {
 		return []target{{host: way.relay, addr: way.addr}}, nil
 	}
 	route, err := c.fresh(route)
@@ -85,18 +86,21 @@ func (c *session) targets(route *mx.Route) ([]target, error) {
 		}
 	}
 	if out = append(out, bad...); len(out) == 0 {
-		return nil, &smtp.Error{Stage: bounce.StageConnect, Err: fmt.Errorf("no server of %s has an address of the family of source %s", route.Domain, c.dest.source.Addr)}
+		return nil, &smtp.Error{Stage: bounce.StageConnect, Err: fmt.Errorf("no server of %s has an address of a family that source %s has", route.Domain, c.dest.source.Name)}
 	}
 	return out[:min(len(out), maxTargets)], nil
 }
 
 // fitting returns the addresses that the source can reach.
 func (c *session) fitting(addrs []netip.Addr) []netip.Addr {
-	src := c.dest.source.Addr
-	if !src.IsValid() {
+	src := c.dest.source
+	if len(src.Addrs) == 0 {
 		return addrs
 	}
-	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return a.Is4() != src.Unmap().Is4() })
+	return slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool {
+		_, ok := src.local(a)
+		return !ok
+	})
 }
 
 // fresh looks the route up again if it is out of date. If that fails the old
@@ -120,7 +124,7 @@ func (c *session) open1(t target) (*smtp.Session, error) {
 	memory, _ := hosts.recall(t.host, time.Now())
 	s, err := c.greet(t, memory)
 	if e := sessionError(err); e != nil && e.Stage == bounce.StageTLS && c.seeking().Err() == nil &&
-		c.dest.site.way.tls == smtp.TLSOpportunistic && !memory.NoTLS {
+		c.dest.tls() == smtp.TLSOpportunistic && !memory.NoTLS {
 		memory.NoTLS = true
 		s, err = c.greet(t, memory)
 		if err == nil {
@@ -138,10 +142,10 @@ func (c *session) greet(t target, memory smtp.Memory) (*smtp.Session, error) {
 		return nil, &smtp.Error{Stage: bounce.StageConnect, Err: err,
 			Reply: bounce.Reply{Stage: bounce.StageConnect, Status: bounce.Status{4, 4, 1}, Text: err.Error(), Host: t.host}}
 	}
-	o := &smtp.Options{Hello: c.dest.source.Hostname, Host: t.host, TLS: c.dest.site.way.tls, TLSConfig: cfg.TLS,
+	o := &smtp.Options{Hello: c.dest.source.Hostname, Host: t.host, TLS: c.dest.tls(), TLSConfig: cfg.TLS,
 		Timeouts: cfg.Timeouts.smtp(), Memory: memory}
-	if c.dest.site.way.login != nil {
-		o.Auth = func(offered string) (gosmtp.Auth, error) { return c.dest.site.way.auth(offered) }
+	if way := c.dest.way(); way.login != nil {
+		o.Auth = func(offered string) (gosmtp.Auth, error) { return way.auth(offered) }
 	}
 	return smtp.Open(c.seeking(), conn, o)
 }
@@ -150,14 +154,25 @@ func (c *session) dial(addr string) (net.Conn, error) {
 	cfg := c.dest.site.s.cfg
 	ctx, cancel := context.WithTimeout(c.seeking(), cfg.Timeouts.Connect)
 	defer cancel()
-	if cfg.Dial != nil {
-		return cfg.Dial(ctx, "tcp", addr)
+	return c.dest.source.dial(ctx, cfg.Dial, addr)
+}
+
+// way is where the destination's connections go: to the relay of the route, else
+// to that of the source, else to the domain's own servers.
+func (d *dest) way() *way {
+	if d.site.way.relay == "" && d.source.relay != "" {
+		return &d.source.way
 	}
-	var d net.Dialer
-	if a := c.dest.source.Addr; a.IsValid() {
-		d.LocalAddr = &net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}
+	return &d.site.way.way
+}
+
+// tls is what is demanded of TLS: by the route, else by the Policy.
+func (d *dest) tls() smtp.TLSMode {
+	mode := d.way().tls
+	if p, ok := d.site.s.cfg.Policy.(throttle.TLSDemander); ok && mode == smtp.TLSOpportunistic && p.RequireTLS(d.key) {
+		return smtp.TLSRequired
 	}
-	return d.DialContext(ctx, "tcp", addr)
+	return mode
 }
 
 // sessionError returns the session's part of an error, nil if there is none.

@@ -13,7 +13,7 @@ import (
 // the connections. All fields belong to the site's goroutine.
 type dest struct {
 	site   *site
-	source *Source
+	source *source
 	key    throttle.Key
 	ctl    throttle.Controller
 	vtime  float64 // grows by 1/weight with each message: sources take turns by it

@@ -6,7 +6,7 @@ import (
 )
 
 // queue holds the items of a site: those that can go, in a lane for each
-// stream, and those that wait for their time. Owned by the site.
+// stream and pool of sources, and those that wait for their time. Owned by the site.
 type queue struct {
 	s      *Sender
 	lanes  []*lane
@@ -20,6 +20,7 @@ type queue struct {
 // lane that is least far goes first (start-time fair queueing). A lane that was
 // empty starts at the present, so rest earns no claim.
 type lane struct {
+	key       string // see laneKey
 	stream    string
 	priority  int
 	share     float64
@@ -86,16 +87,18 @@ func (l *lane) lists() []*list {
 
 // lane returns that of an item, made if it is new.
 func (q *queue) lane(it *item) *lane {
+	pool := q.s.pool(it)
+	key := laneKey(it.msg.Stream, pool)
 	for _, l := range q.lanes {
-		if l.stream == it.msg.Stream {
+		if l.key == key {
 			return l
 		}
 	}
-	st := q.s.stream(it.msg)
-	l := &lane{stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1))}
-	if len(st.Sources) > 0 {
+	st := q.s.cfg.Streams[it.msg.Stream]
+	l := &lane{key: key, stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1))}
+	if len(pool) > 0 {
 		l.sources = map[string]bool{}
-		for _, name := range st.Sources {
+		for _, name := range pool {
 			l.sources[name] = true
 		}
 	}

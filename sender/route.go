@@ -12,15 +12,62 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 )
 
+// Route changes where the mail of some recipient domains goes and how.
+type Route struct {
+	// Domain that it is for: "example.com", "*.example.com" (its subdomains) or
+	// "*" (all). Required.
+	Domain string
+
+	// Relay is the server that takes the mail: "host" or "host:port", port 587
+	// if none is named (465 with TLSImplicit). "" = the domain's own servers.
+	Relay string
+
+	// Username and Password log in to the relay (RFC 4954), by the best of
+	// SCRAM-SHA-256, SCRAM-SHA-1, PLAIN and LOGIN that it offers; the last two
+	// only under TLS. Mechanism asks for one of these, CRAM-MD5 or XOAUTH2
+	// (Password is then the token).
+	Username, Password string
+	Mechanism          string
+
+	// Sources are the names of the sources for these domains. nil = those of the
+	// stream.
+	Sources []string
+
+	// TLS demanded. The default is opportunistic, but TLSVerify for a relay
+	// with a password.
+	TLS TLSMode
+}
+
+// TLSMode says how much TLS is asked of a server.
+type TLSMode uint8
+
+// The modes.
+const (
+	TLSDefault       TLSMode = iota // see Route.TLS
+	TLSOpportunistic                // STARTTLS if offered, any certificate; in clear if that fails
+	TLSNone                         // never: for servers whose TLS is broken
+	TLSRequired                     // STARTTLS or no delivery, any certificate
+	TLSVerify                       // STARTTLS or no delivery, certificate verified
+	TLSImplicit                     // TLS from the first byte, certificate verified (RFC 8314)
+)
+
 // route is a Route checked, with its defaults filled in. Routes are compared
 // by pointer: one is made for each Config.Routes entry.
 type route struct {
-	domain string // "example.com", ".example.com" for subdomains, "" for all
-	relay  string // host name or address, "" = the domain's own servers
-	addr   string // relay's host:port
-	tls    smtp.TLSMode
-	login  *Route // has Username, Password and Mechanism; nil = no AUTH
+	way
+	domain  string   // "example.com", ".example.com" for subdomains, "" for all
+	sources []string // nil = those of the stream
 }
+
+// way is where connections go and how.
+type way struct {
+	relay string // host name or address, "" = the domain's own servers
+	addr  string // relay's host:port
+	tls   smtp.TLSMode
+	login *login // nil = no AUTH
+}
+
+type login struct{ username, password, mechanism string }
 
 // direct is the route of domains that match none.
 var direct = &route{}
@@ -64,12 +111,17 @@ func (c *config) routeOf(domain string) *route {
 	return direct
 }
 
-func checkRoutes(routes []Route, bad func(string, ...any)) []*route {
+func checkRoutes(routes []Route, sources []*source, bad func(string, ...any)) []*route {
 	out := make([]*route, 0, len(routes))
 	for i := range routes {
 		r, err := routes[i].check()
 		if err != nil {
 			bad("Routes[%d].%w", i, err)
+		}
+		for _, name := range r.sources {
+			if !known(sources, name) {
+				bad("Routes[%d].Sources: %q is not in Config.Sources: add it there", i, name)
+			}
 		}
 		out = append(out, r)
 	}
@@ -82,7 +134,7 @@ var smtpModes = map[TLSMode]smtp.TLSMode{TLSOpportunistic: smtp.TLSOpportunistic
 var mechanisms = []string{"", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2"}
 
 func (r Route) check() (*route, error) {
-	out := &route{}
+	out := &route{sources: r.Sources}
 	pattern := strings.ToLower(r.Domain)
 	if pattern != "*" {
 		name, err := normalDomain(strings.TrimPrefix(pattern, "*."))
@@ -94,31 +146,35 @@ func (r Route) check() (*route, error) {
 			out.domain = "." + name
 		}
 	}
-	mode := r.TLS
+	return out, out.way.set(r.Relay, login{r.Username, r.Password, r.Mechanism}, r.TLS)
+}
+
+// set checks and fills in what Route and Source have in common.
+func (w *way) set(relay string, l login, mode TLSMode) error {
 	if mode == TLSDefault {
 		mode = TLSOpportunistic
-		if r.Username != "" {
+		if l.username != "" {
 			mode = TLSVerify
 		}
 	}
 	var ok bool
-	if out.tls, ok = smtpModes[mode]; !ok {
-		return out, fmt.Errorf("TLS %d is no TLSMode", r.TLS)
+	if w.tls, ok = smtpModes[mode]; !ok {
+		return fmt.Errorf("TLS %d is no TLSMode", mode)
 	}
-	if err := out.setRelay(r.Relay); err != nil {
-		return out, err
+	if err := w.setRelay(relay); err != nil {
+		return err
 	}
-	return out, out.setLogin(r)
+	return w.setLogin(l)
 }
 
-func (r *route) setRelay(relay string) error {
+func (w *way) setRelay(relay string) error {
 	if relay == "" {
 		return nil
 	}
 	host, port, err := net.SplitHostPort(relay)
 	if err != nil { // no port
 		host, port = strings.Trim(relay, "[]"), "587"
-		if r.tls == smtp.TLSImplicit {
+		if w.tls == smtp.TLSImplicit {
 			port = "465"
 		}
 	}
@@ -126,58 +182,58 @@ func (r *route) setRelay(relay string) error {
 		return fmt.Errorf(`Relay %q: %q is no port: use "host" or "host:port"`, relay, port)
 	}
 	if net.ParseIP(host) == nil {
-		if _, err := normalDomain(host); err != nil {
+		if _, err := normalDomain(host + ".x"); err != nil { // one label, such as localhost, will do
 			return fmt.Errorf(`Relay %q: %w: use "host" or "host:port"`, relay, err)
 		}
 	}
-	r.relay, r.addr = host, net.JoinHostPort(host, port)
+	w.relay, w.addr = host, net.JoinHostPort(host, port)
 	return nil
 }
 
-func (r *route) setLogin(from Route) error {
+func (w *way) setLogin(l login) error {
 	switch {
-	case from.Username == "" && from.Password == "" && from.Mechanism == "":
+	case l == login{}:
 		return nil
-	case r.relay == "":
+	case w.relay == "":
 		return errors.New("Username is set without Relay: only a relay is logged in to")
-	case from.Username == "":
+	case l.username == "":
 		return errors.New("Username is empty: set it, or leave Password and Mechanism empty too")
-	case !slices.Contains(mechanisms, from.Mechanism):
-		return fmt.Errorf("Mechanism %q is not known: use one of%s", from.Mechanism, strings.Join(mechanisms, " "))
+	case !slices.Contains(mechanisms, l.mechanism):
+		return fmt.Errorf("Mechanism %q is not known: use one of%s", l.mechanism, strings.Join(mechanisms, " "))
 	}
-	r.login = &from
+	w.login = &l
 	return nil
 }
 
 // auth picks a mechanism out of those that the server offers.
-func (r *route) auth(offered string) (gosmtp.Auth, error) {
+func (w *way) auth(offered string) (gosmtp.Auth, error) {
 	offers := strings.Fields(strings.ToUpper(offered))
 	try := []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"}
-	if r.login.Mechanism != "" {
-		try = []string{r.login.Mechanism}
+	if w.login.mechanism != "" {
+		try = []string{w.login.mechanism}
 	}
 	for _, m := range try {
 		if slices.Contains(offers, m) {
-			return r.mechanism(m), nil
+			return w.mechanism(m), nil
 		}
 	}
-	return nil, fmt.Errorf("%s offers AUTH %s, none of %s: set Route.Mechanism", r.relay, offered, strings.Join(try, " "))
+	return nil, fmt.Errorf("%s offers AUTH %s, none of %s: set Mechanism", w.relay, offered, strings.Join(try, " "))
 }
 
-func (r *route) mechanism(name string) gosmtp.Auth {
-	user, pass := r.login.Username, r.login.Password
+func (w *way) mechanism(name string) gosmtp.Auth {
+	user, pass := w.login.username, w.login.password
 	switch name {
 	case "SCRAM-SHA-256":
 		return gosmtp.ScramSHA256Auth(user, pass)
 	case "SCRAM-SHA-1":
 		return gosmtp.ScramSHA1Auth(user, pass)
 	case "LOGIN":
-		return gosmtp.LoginAuth(user, pass, r.relay, false)
+		return gosmtp.LoginAuth(user, pass, w.relay, false)
 	case "CRAM-MD5":
 		return gosmtp.CRAMMD5Auth(user, pass)
 	case "XOAUTH2":
 		return gosmtp.XOAuth2Auth(user, pass)
 	default:
-		return gosmtp.PlainAuth("", user, pass, r.relay, false)
+		return gosmtp.PlainAuth("", user, pass, w.relay, false)
 	}
 }

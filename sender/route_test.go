@@ -183,7 +183,7 @@ func (c *countedConn) Close() error {
 func TestConfigNamesEachMistake(t *testing.T) {
 	_, err := sender.New(sender.Config{
 		Hostname: "localhost", MaxConns: -1, Window: -1,
-		Sources: []sender.Source{{Name: "a"}, {Name: "a", Addr: netip.MustParseAddr("192.0.2.1"), Hostname: "bad host"}},
+		Sources: []sender.Source{{Name: "a"}, {Name: "a", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Hostname: "bad host"}},
 		Routes: []sender.Route{{Domain: "a b"}, {Domain: "*", Username: "u"}, {Domain: "*", Relay: "host:port"},
 			{Domain: "*", Relay: "relay.example", Password: "p"}, {Domain: "*", Relay: "relay.example", Username: "u", Mechanism: "MAGIC"}},
 		Retry:    sender.Retry{Schedule: []time.Duration{0}, Jitter: 2, Lifetime: -1},

@@ -75,9 +75,9 @@ func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
 	if p, ok := s.cfg.Policy.(throttle.Sharer); ok {
 		st.shared = p.Shared(key)
 	}
-	for i := range s.cfg.Sources {
-		key.Source = s.cfg.Sources[i].Name
-		st.dests = append(st.dests, &dest{site: st, source: &s.cfg.Sources[i], key: key, ctl: s.cfg.Policy.For(key)})
+	for _, src := range s.cfg.sources {
+		key.Source = src.Name
+		st.dests = append(st.dests, &dest{site: st, source: src, key: key, ctl: s.cfg.Policy.For(key)})
 	}
 	return st
 }

@@ -3,7 +3,6 @@ package sender_test
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -254,7 +253,7 @@ func TestSharedLimits(t *testing.T) {
 		cfg := config(sb)
 		cfg.Policy = sharing{fast}
 		for i := range 5 {
-			cfg.Sources = append(cfg.Sources, sender.Source{Name: fmt.Sprint(i), Addr: netip.Addr{}})
+			cfg.Sources = append(cfg.Sources, sender.Source{Name: fmt.Sprint(i)})
 		}
 		s := start(t, cfg)
 		begin := time.Now()

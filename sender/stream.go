@@ -1,0 +1,61 @@
+package sender
+
+import (
+	"strings"
+	"time"
+)
+
+// Stream is a kind of mail: receipts, newsletter, promotion. Its mail waits at
+// each destination in a line of its own.
+type Stream struct {
+	Signer       Signer        // nil = Config.Signer
+	Lifetime     time.Duration // how long to try; 0 = Retry.Lifetime
+	RetryUnknown bool          // try again after a loss past the end of the message: may deliver twice
+
+	// Priority decides who goes first where streams meet: the higher one takes
+	// the next permit, however much mail of others waits. At least one permit in
+	// eleven goes to lower priorities, so that none starves.
+	Priority int
+
+	// Share divides the permits among streams of one priority: one with 3 gets
+	// three times the permits of one with 1. 0 = 1.
+	Share int
+
+	// Sources are the names of the sources that send it. nil = all.
+	Sources []string
+}
+
+func (st Stream) check(name string, sources []*source, bad func(string, ...any)) {
+	if st.Lifetime < 0 {
+		bad("Streams[%q].Lifetime is negative: 0 means Retry.Lifetime", name)
+	}
+	if st.Share < 0 {
+		bad("Streams[%q].Share is %d: it must be positive, or 0 for 1", name, st.Share)
+	}
+	for _, src := range st.Sources {
+		if !known(sources, src) {
+			bad("Streams[%q].Sources: %q is not in Config.Sources: add it there", name, src)
+		}
+	}
+}
+
+// pool names the sources that may send the item, nil for all.
+func (s *Sender) pool(it *item) []string {
+	if s.cfg.Choose != nil {
+		if names := s.cfg.Choose(it.msg, it.recipient()); len(names) > 0 {
+			return names
+		}
+	}
+	if names := it.domain.route.sources; len(names) > 0 {
+		return names
+	}
+	return s.cfg.Streams[it.msg.Stream].Sources
+}
+
+// laneKey tells lanes apart: one for each stream and pool.
+func laneKey(stream string, pool []string) string {
+	if len(pool) == 0 {
+		return stream
+	}
+	return stream + "\x00" + strings.Join(pool, "\x00")
+}
