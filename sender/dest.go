@@ -65,10 +65,15 @@ func (d *dest) serve(now time.Time) {
 			continue
 		}
 		j := d.job()
-		if !d.site.fill(j, d.source.Name, c.maxRcpts(), now) {
-			return
+		if d.site.fill(j, c, now) {
+			d.give(c, j, now)
+			continue
 		}
-		d.give(c, j, now)
+		d.free = append(d.free, j)
+		if d.open(now) > 0 { // of other servers: make room for a connection to these
+			c.leaving = true
+			d.answer(c, nil)
+		}
 	}
 }
 
@@ -85,10 +90,12 @@ func (d *dest) asked(c *session, inFlight bool, now time.Time) {
 		return
 	}
 	if d.open(now) > 0 && d.mayStart(now) {
-		if j := d.job(); d.site.fill(j, d.source.Name, c.maxRcpts(), now) {
+		j := d.job()
+		if d.site.fill(j, c, now) {
 			d.give(c, j, now)
 			return
 		}
+		d.free = append(d.free, j)
 	}
 	if inFlight {
 		d.answer(c, nil)
@@ -187,12 +194,29 @@ func (d *dest) granted(now time.Time) {
 		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
 		return
 	}
+	it := d.site.queue.wanting(d.source.Name, d.underWay(), now)
+	if it == nil {
+		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
+		return
+	}
 	c := newSession(d)
+	c.set = it.set()
 	d.sessions = append(d.sessions, c)
 	d.observe(now, throttle.Feedback{Event: throttle.Opening})
 	d.opening++
 	d.used = now
-	go c.run(d.site.route)
+	go c.run(it.domain.servers.Load())
+}
+
+// underWay counts the connections that are being opened, by set of servers.
+func (d *dest) underWay() map[string]int {
+	n := map[string]int{}
+	for _, c := range d.sessions {
+		if c.open == nil {
+			n[c.set]++
+		}
+	}
+	return n
 }
 
 // opened notes that a session is ready.
@@ -241,7 +265,7 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 	d.observe(now, feedback(throttle.ConnFailed, f, ""))
 	d.failures++
 	if c.open == nil || d.failures >= lostLimit {
-		d.unreachable(f, now)
+		d.unreachable(f, c.set, now)
 	}
 }
 
@@ -264,9 +288,13 @@ func (d *dest) failureOf(err error) *failure {
 // unreachable holds the destination after no connection came about, or none
 // that carried anything. The wait grows with each failure: one probe goes out
 // for all that waits.
-func (d *dest) unreachable(f *failure, now time.Time) {
-	if f.class.Category == bounce.InvalidDomain && f.class.Permanent {
-		d.site.reject(f, now) // 521 or 556 from all hosts, RFC 7504
+func (d *dest) unreachable(f *failure, set string, now time.Time) {
+	switch {
+	case f.class.Category == bounce.InvalidDomain && f.class.Permanent:
+		d.site.reject(f, set, now) // 521 or 556 from all hosts, RFC 7504
+		return
+	case d.site.dead != nil:
+		d.site.bury(set, f, now)
 		return
 	}
 	d.holdUntil(now.Add(d.site.s.cfg.Retry.wait(d.failures, f.class.RetryAfter)), f.reply, now)
@@ -312,9 +340,10 @@ func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {
 	d.site.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
 }
 
-// recovered notes a delivery.
-func (d *dest) recovered() {
+// recovered notes a delivery to a set of servers.
+func (d *dest) recovered(set string) {
 	d.holds, d.failures = 0, 0
+	delete(d.site.dead, set)
 }
 
 // forgetAfter is longer than any window of a Controller that does not say

@@ -28,6 +28,15 @@ type failure struct {
 	err    error
 }
 
+// set names the servers of the item's domain: a connection to one set takes no
+// mail of another, though the Policy may have made them one site.
+func (it *item) set() string {
+	if rt := it.domain.servers.Load(); rt != nil {
+		return rt.Site
+	}
+	return ""
+}
+
 func (it *item) recipient() string { return it.msg.To[it.rcpt] }
 
 // list is a queue of items linked through next.
@@ -58,16 +67,55 @@ func (l *list) pushFront(it *item) {
 
 func (l *list) pop() *item {
 	it := l.head
-	if it == nil {
-		return nil
+	if it != nil {
+		l.unlink(nil, it)
 	}
-	l.head = it.next
-	if l.head == nil {
-		l.tail = nil
+	return it
+}
+
+// popSet takes the first item of a set out of the first few, nil if there is none.
+func (l *list) popSet(set string) *item {
+	var before *item
+	n := 0
+	for it := l.head; it != nil && n < lookahead; before, it = it, it.next {
+		if it.set() == set {
+			l.unlink(before, it)
+			return it
+		}
+		n++
+	}
+	return nil
+}
+
+// wanting returns the first item that no connection under way will serve, as
+// busy counts them by set; those that it passes over are taken off busy.
+func (l *list) wanting(busy map[string]int) *item {
+	n := 0
+	for it := l.head; it != nil; it = it.next {
+		set := it.set()
+		if n++; busy[set] == 0 || n > lookahead {
+			return it
+		}
+		busy[set]--
+	}
+	return nil
+}
+
+// lookahead is how many items are looked through for one that fits a connection.
+const lookahead = 64
+
+// unlink takes it out, which follows before; nil if it is the first.
+func (l *list) unlink(before, it *item) {
+	if before == nil {
+		l.head = it.next
+	} else {
+		before.next = it.next
+	}
+	if l.tail == it {
+		l.tail = before
 	}
 	it.next = nil
 	l.n--
-	return it
 }
 
 // append puts all of back behind l.

@@ -206,9 +206,9 @@ func (q *queue) nextDue() time.Time {
 	return time.Unix(0, q.later[0].due)
 }
 
-// pick returns the lane that source serves next, nil if there is nothing.
-func (q *queue) pick(source string, now time.Time) *lane {
-	var best, lower *lane
+// pick returns the lane that source serves next, and the one of lower priority
+// that would be next; nil if there is none.
+func (q *queue) pick(source string, now time.Time) (best, lower *lane) {
 	for _, l := range q.lanes {
 		if l.open(source, now) == 0 {
 			continue
@@ -224,6 +224,13 @@ func (q *queue) pick(source string, now time.Time) *lane {
 			lower = ahead(l, lower)
 		}
 	}
+	return best, lower
+}
+
+// turn picks the lane for a permit: that of the highest priority, but for one
+// permit in a while.
+func (q *queue) turn(source string, now time.Time) *lane {
+	best, lower := q.pick(source, now)
 	if lower == nil {
 		return best
 	}
@@ -242,17 +249,20 @@ func ahead(a, b *lane) *lane {
 	return b
 }
 
-// take moves the next item for source, and those of the same message and domain
-// that follow it, to items, max at most.
-func (q *queue) take(items []*item, source string, max int, now time.Time) []*item {
-	l := q.pick(source, now)
+// take moves the next item for a connection of source to the servers called set,
+// and those of the same message and domain that follow it, to items, max at most.
+func (q *queue) take(items []*item, source, set string, max int, now time.Time) []*item {
+	l := q.turn(source, now)
 	if l == nil {
 		return items
 	}
+	from := l.list(source)
+	first := from.popSet(set)
+	if first == nil {
+		return items // the next item needs another connection
+	}
 	q.vnow = l.vtime
 	l.vtime += 1 / l.share
-	from := l.list(source)
-	first := from.pop()
 	items = append(items, first)
 	for len(items) < max {
 		it := from.head
@@ -262,6 +272,26 @@ func (q *queue) take(items []*item, source string, max int, now time.Time) []*it
 		items = append(items, from.pop())
 	}
 	return items
+}
+
+// wanting returns an item for which source has no connection under way: busy
+// tells how many there are to a set of servers. nil means that there is none.
+func (q *queue) wanting(source string, busy map[string]int, now time.Time) *item {
+	best, _ := q.pick(source, now)
+	if best == nil {
+		return nil
+	}
+	if it := best.list(source).wanting(busy); it != nil {
+		return it
+	}
+	for _, l := range q.lanes {
+		if l != best && l.open(source, now) > 0 {
+			if it := l.list(source).wanting(busy); it != nil {
+				return it
+			}
+		}
+	}
+	return nil
 }
 
 // filterReady takes out the ready items for which keep is false; keep may hand

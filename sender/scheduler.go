@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/volleymail/volley/bounce"
@@ -60,12 +61,13 @@ type schedMsg struct {
 }
 
 // domain is what stands after the @ of a recipient. Its name and route never
-// change; the rest is owned by the scheduler.
+// change; the rest is owned by the scheduler, but for servers.
 type domain struct {
 	name    string
 	route   *route
-	site    *site     // where its mail goes, nil until it is found
-	expires time.Time // when to look it up anew
+	servers atomic.Pointer[mx.Route] // the newest answer, nil for a relay; written by the scheduler
+	site    *site                    // where its mail goes, nil until it is found
+	expires time.Time                // when to look it up anew
 	looking bool
 	waiting list      // items, while site is nil
 	fails   int       // temporary lookup failures in a row
@@ -218,8 +220,8 @@ func (q *scheduler) found(d *domain, rt *mx.Route, now time.Time) {
 	if min := now.Add(minRoute); d.expires.Before(min) {
 		d.expires = min
 	}
+	d.servers.Store(rt)
 	d.site = q.siteOf(d, rt)
-	q.tell(d.site, siteMsg{kind: siteRoute, route: rt})
 	q.tell(d.site, siteMsg{kind: siteItems, items: d.waiting})
 	d.waiting = list{}
 }
@@ -262,17 +264,32 @@ func lookupFailure(ctx context.Context, err error) *failure {
 
 // siteOf returns the site that serves d, made if it is new.
 func (q *scheduler) siteOf(d *domain, rt *mx.Route) *site {
-	name := d.name
-	if g, ok := q.s.cfg.Policy.(throttle.Grouper); rt != nil && (!ok || !g.PerDomain(throttle.Key{Site: rt.Site, Domain: d.name, MX: hostNames(rt)})) {
-		name = rt.Site
-	}
-	name = d.route.site(name)
+	name := d.route.site(q.siteName(d, rt))
 	st := q.sites[name]
 	if st == nil {
 		st = newSite(q.s, name, d, rt)
 		q.sites[name] = st
 	}
 	return st
+}
+
+// siteName names the site of d: its set of servers, or what the Policy makes of it.
+func (q *scheduler) siteName(d *domain, rt *mx.Route) string {
+	if rt == nil {
+		return d.name
+	}
+	key := throttle.Key{Site: rt.Site, Domain: d.name, MX: hostNames(rt)}
+	switch p := q.s.cfg.Policy.(type) {
+	case throttle.Namer:
+		if name := p.SiteOf(key); name != "" {
+			return name
+		}
+	case throttle.Grouper:
+		if p.PerDomain(key) {
+			return d.name
+		}
+	}
+	return rt.Site
 }
 
 // tell puts m into the site's inbox and starts its goroutine if it has none.

@@ -15,6 +15,7 @@ type session struct {
 	dest  *dest           // never changes
 	ctx   context.Context // the Sender's: ends when connections are to be cut
 	reply chan *job       // the site's answers
+	set   string          // the servers that it is for: see item.set
 
 	// Owned by the session's goroutine; the site may read host once it is opened.
 	smtp   *smtp.Session

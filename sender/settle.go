@@ -38,7 +38,7 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 	}
 	if delivered {
 		c.sent++
-		d.recovered()
+		d.recovered(c.set)
 		d.observe(now, throttle.Feedback{Event: throttle.Delivered, Stream: j.items[0].msg.Stream})
 	}
 	st.queue.putBack(undecided)

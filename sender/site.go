@@ -26,12 +26,13 @@ type site struct {
 	wakeAt time.Time // parked with items until then; zero = without; owned by the scheduler
 	held   int       // connections out of the budget; owned by the scheduler
 
-	route    *mx.Route // the newest; nil for a relay
 	queue    queue
 	shared   throttle.Controller // limits that all sources share, nil = none
 	dests    []*dest             // one for each source
 	vnow     float64             // virtual time of the sources: that of the one that sent last
 	scanAt   time.Time           // no ready item's lifetime ends before
+	set      string              // servers of the first item
+	dead     map[string]*deadSet // servers that cannot be reached, if the Policy joined several sets
 	stopping bool
 }
 
@@ -39,7 +40,6 @@ type siteKind uint8
 
 const (
 	siteItems    siteKind = iota // items
-	siteRoute                    // route
 	siteGrant                    // dest may open a connection
 	siteShed                     // give a connection back
 	siteOpened                   // session is ready: open
@@ -59,7 +59,6 @@ type siteMsg struct {
 	dest     *dest
 	session  *session
 	job      *job
-	route    *mx.Route
 	run      *run
 	open     *smtp.Session
 	err      error
@@ -67,7 +66,7 @@ type siteMsg struct {
 }
 
 func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
-	st := &site{s: s, name: name, way: d.route, route: rt, box: newInbox[siteMsg](), queue: queue{s: s}}
+	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg](), queue: queue{s: s}}
 	key := throttle.Key{Site: name, MX: hostNames(rt)}
 	if rt != nil {
 		key.Domain = d.name
@@ -143,8 +142,6 @@ func (st *site) handle(m *siteMsg) {
 	switch m.kind {
 	case siteItems:
 		st.add(m.items, now)
-	case siteRoute:
-		st.route = m.route
 	case siteGrant:
 		m.dest.granted(now)
 	case siteShed:
@@ -171,7 +168,11 @@ func (st *site) handle(m *siteMsg) {
 // add takes new items.
 func (st *site) add(items list, now time.Time) {
 	for it := items.pop(); it != nil; it = items.pop() {
-		if !st.s.stopped(it, st.name, now) {
+		switch {
+		case st.s.stopped(it, st.name, now):
+		case st.isDead(it, now):
+			st.queue.postpone(it, st.dead[it.set()].until)
+		default:
 			st.queue.add(it)
 			st.watch(it)
 		}
@@ -285,11 +286,11 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// fill takes the next items that source may send in one transaction; false
+// fill takes the next items that the session may send in one transaction; false
 // means that there are none. Items that ended meanwhile are passed over.
-func (st *site) fill(j *job, source string, max int, now time.Time) bool {
+func (st *site) fill(j *job, c *session, now time.Time) bool {
 	for {
-		j.items = st.queue.take(j.items[:0], source, max, now)
+		j.items = st.queue.take(j.items[:0], c.dest.source.Name, c.set, c.maxRcpts(), now)
 		if len(j.items) == 0 {
 			return false
 		}
@@ -324,9 +325,13 @@ func (st *site) fail(f *failure, due, now time.Time) {
 	st.queue.filterReady(mark)
 }
 
-// reject ends all that waits: the site says that it takes no mail at all.
-func (st *site) reject(f *failure, now time.Time) {
+// reject ends all that waits for a set of servers: they say that they take no
+// mail at all.
+func (st *site) reject(f *failure, set string, now time.Time) {
 	st.queue.filter(func(it *item) bool {
+		if it.set() != set {
+			return true
+		}
 		it.tries++
 		st.s.finish(it, outcome{Outcome: Rejected, failure: f, site: st.name, source: f.source}, now)
 		return false
