@@ -60,6 +60,9 @@ type Config struct {
 	// Retry says when and how long a failed recipient is tried again.
 	Retry Retry
 
+	// Breaker stops streams where too much comes back.
+	Breaker Breaker
+
 	// MaxConns bounds the connections open at once, over all destinations.
 	// 0 = 1000. Mind the limit of open files.
 	MaxConns int
@@ -155,6 +158,7 @@ func (c Config) check() (*config, error) {
 	}
 	routes := checkRoutes(c.Routes, sources, bad)
 	c.Retry.check(bad)
+	c.Breaker.check(bad)
 	checkNumbers(&c, bad)
 	if c.Policy == nil {
 		c.Policy = throttle.Default()

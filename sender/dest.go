@@ -30,6 +30,7 @@ type dest struct {
 	holds     int // by replies, in a row, nothing delivered in between
 	failures  int // failed connections in a row
 	used      time.Time
+	recent    tally // deliveries, for the rate that Snapshot tells
 }
 
 // maxRcpts is how many recipients every server must take in a transaction

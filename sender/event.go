@@ -18,10 +18,11 @@ const (
 	EventConnOpened                  // a connection is ready
 	EventConnClosed                  // a connection ended, Err says why, nil = by us
 	EventConnFailed                  // no connection to any host of the site
+	EventStopped                     // a stream is stopped at a site, by the Breaker, until At; Reply says why
 	EventHeld                        // a destination is held until At, Reply says why
 )
 
-var eventNames = [...]string{"sent", "rejected", "retry", "ended", "conn-opened", "conn-closed", "conn-failed", "held"}
+var eventNames = [...]string{"sent", "rejected", "retry", "ended", "conn-opened", "conn-closed", "conn-failed", "stopped", "held"}
 
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {
@@ -37,6 +38,7 @@ type Event struct {
 	Time      time.Time
 	Site      string
 	Source    string
+	Stream    string
 	Host      string // mail server
 	Message   *Message
 	Recipient string

@@ -10,6 +10,7 @@ import (
 type queue struct {
 	s      *Sender
 	lanes  []*lane
+	holds  []*hold // one for each stream
 	later  later
 	vnow   float64 // virtual time: that of the lane served last
 	passed int     // permits in a row that went past a lane of lower priority
@@ -20,17 +21,16 @@ type queue struct {
 // lane that is least far goes first (start-time fair queueing). A lane that was
 // empty starts at the present, so rest earns no claim.
 type lane struct {
-	key       string // see laneKey
-	stream    string
-	priority  int
-	share     float64
-	sources   map[string]bool // that may send it, nil = all
-	first     list            // engaged recipients
-	rest      list
-	sticky    map[string]*list // greylisted from a source: try the same again
-	vtime     float64
-	heldUntil time.Time
-	heldWhy   string
+	key      string // see laneKey
+	stream   string
+	priority int
+	share    float64
+	sources  map[string]bool // that may send it, nil = all
+	first    list            // engaged recipients
+	rest     list
+	sticky   map[string]*list // greylisted from a source: try the same again
+	vtime    float64
+	hold     *hold // of the stream
 }
 
 // patience is how many permits in a row may go to higher priorities while a
@@ -47,7 +47,7 @@ func (l *lane) len() int {
 
 // open returns how many items source may take now.
 func (l *lane) open(source string, now time.Time) int {
-	if now.Before(l.heldUntil) || l.sources != nil && !l.sources[source] {
+	if now.Before(l.hold.until) || l.sources != nil && !l.sources[source] {
 		return 0
 	}
 	n := l.first.n + l.rest.n
@@ -95,7 +95,7 @@ func (q *queue) lane(it *item) *lane {
 		}
 	}
 	st := q.s.cfg.Streams[it.msg.Stream]
-	l := &lane{key: key, stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1))}
+	l := &lane{key: key, stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1)), hold: q.holdOf(it.msg.Stream)}
 	if len(pool) > 0 {
 		l.sources = map[string]bool{}
 		for _, name := range pool {
@@ -136,8 +136,8 @@ func (q *queue) open(source string, now time.Time) (n int) {
 // release returns when the next held lane with items is free, zero for never.
 func (q *queue) release(now time.Time) (t time.Time) {
 	for _, l := range q.lanes {
-		if now.Before(l.heldUntil) && l.len() > 0 {
-			t = sooner(t, l.heldUntil)
+		if now.Before(l.hold.until) && l.len() > 0 {
+			t = sooner(t, l.hold.until)
 		}
 	}
 	return t
@@ -316,13 +316,4 @@ func (q *queue) filter(keep func(*item) bool) {
 	clear(q.later[len(kept):])
 	q.later = kept
 	heap.Init(&q.later)
-}
-
-// hold keeps the items of a stream, "*" for all, until then.
-func (q *queue) hold(stream string, until time.Time, why string) {
-	for _, l := range q.lanes {
-		if (stream == "*" || l.stream == stream) && until.After(l.heldUntil) {
-			l.heldUntil, l.heldWhy = until, why
-		}
-	}
 }

@@ -54,9 +54,10 @@ func (r *Retry) check(bad func(string, ...any)) {
 	setDefault(&r.MaxPause, max(time.Hour, r.Pause))
 }
 
-func setDefault(d *time.Duration, def time.Duration) {
-	if *d == 0 {
-		*d = def
+func setDefault[T comparable](field *T, def T) {
+	var zero T
+	if *field == zero {
+		*field = def
 	}
 }
 

@@ -39,13 +39,15 @@ type submission struct {
 type schedKind uint8
 
 const (
-	schedLooked   schedKind = iota // a lookup ended: domain, route, err
-	schedParked                    // a site's goroutine ended: site, at
-	schedWant                      // a destination wants a connection: dest
-	schedRelease                   // a destination's connection is closed: dest
-	schedStopRun                   // run
-	schedShutdown                  //
-	schedSnapshot                  // snap
+	schedLooked    schedKind = iota // a lookup ended: domain, route, err
+	schedParked                     // a site's goroutine ended: site, at
+	schedWant                       // a destination wants a connection: dest
+	schedRelease                    // a destination's connection is closed: dest
+	schedStopRun                    // run
+	schedShutdown                   //
+	schedSnapshot                   // snap
+	schedTell                       // the site called name, or all: tell
+	schedComplaint                  // the site of the domain called name: tell
 )
 
 type schedMsg struct {
@@ -58,6 +60,8 @@ type schedMsg struct {
 	run    *run
 	at     time.Time
 	snap   chan<- (<-chan []Destination)
+	name   string
+	tell   siteMsg
 }
 
 // domain is what stands after the @ of a recipient. Its name and route never
@@ -141,6 +145,12 @@ func (q *scheduler) handle(m *schedMsg, now time.Time) {
 		q.tellAll(siteMsg{kind: siteShutdown})
 	case schedSnapshot:
 		q.snapshot(m.snap)
+	case schedTell:
+		q.tellNamed(m.name, m.tell)
+	case schedComplaint:
+		if d := q.domains[m.name]; d != nil && d.site != nil {
+			q.tell(d.site, m.tell)
+		}
 	}
 }
 
@@ -305,6 +315,15 @@ func (q *scheduler) tell(st *site, m siteMsg) {
 func (q *scheduler) tellAll(m siteMsg) {
 	for _, st := range q.sites {
 		if st.awake || !st.wakeAt.IsZero() { // a parked site without items need not know
+			q.tell(st, m)
+		}
+	}
+}
+
+// tellNamed tells a site, or, with an empty name, each one.
+func (q *scheduler) tellNamed(name string, m siteMsg) {
+	for _, st := range q.sites {
+		if name == "" || name == st.name {
 			q.tell(st, m)
 		}
 	}

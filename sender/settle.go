@@ -17,12 +17,12 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 	d := c.dest
 	c.jobs = c.jobs[1:] // jobs come back in the order in which they were given
 	var undecided []*item
-	delivered := false
+	delivered := 0
 	for i, it := range j.items {
 		rc := &j.tx.Rcpts[i]
 		switch rc.Fate {
 		case smtp.Sent:
-			delivered = true
+			delivered++
 			st.s.finish(it, outcome{Outcome: Sent, failure: &failure{reply: rc.Reply}, site: st.name, source: d.source.Name}, now)
 		case smtp.Refused:
 			if !st.refused(c, j, it, rc.Reply, now) {
@@ -36,9 +36,11 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 			}
 		}
 	}
-	if delivered {
+	if delivered > 0 {
 		c.sent++
+		st.count(j.items[0].msg.Stream, now, func(c *counts) { c.ended += delivered; c.delivered += delivered })
 		d.recovered(c.set)
+		d.recent.at(now, rateOver).delivered += delivered
 		d.observe(now, throttle.Feedback{Event: throttle.Delivered, Stream: j.items[0].msg.Stream})
 	}
 	st.queue.putBack(undecided)
@@ -53,6 +55,15 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 	d := c.dest
 	event := eventOf(f.class)
 	d.observe(now, feedback(event, f, it.msg.Stream))
+	st.count(it.msg.Stream, now, func(n *counts) {
+		n.ended++
+		switch {
+		case event == throttle.Blocked:
+			n.blocked++
+		case f.class.Outcome() == bounce.Hard:
+			n.hard++
+		}
+	})
 	hard := reply.Code/100 == 5 || reply.Code == 0 && reply.Status[0] == 5
 	switch {
 	case event != throttle.Refused:

@@ -39,17 +39,20 @@ type site struct {
 type siteKind uint8
 
 const (
-	siteItems    siteKind = iota // items
-	siteGrant                    // dest may open a connection
-	siteShed                     // give a connection back
-	siteOpened                   // session is ready: open
-	siteAsk                      // session wants a job; inFlight: at once or not at all
-	siteDone                     // session hands job back
-	siteClosed                   // session is gone: err
-	siteStopRun                  // run
-	siteShutdown                 //
-	siteWake                     // look at the clock
-	siteSnapshot                 // snap
+	siteItems     siteKind = iota // items
+	siteGrant                     // dest may open a connection
+	siteShed                      // give a connection back
+	siteOpened                    // session is ready: open
+	siteAsk                       // session wants a job; inFlight: at once or not at all
+	siteDone                      // session hands job back
+	siteClosed                    // session is gone: err
+	siteStopRun                   // run
+	siteShutdown                  //
+	siteWake                      // look at the clock
+	siteSnapshot                  // snap
+	siteHold                      // stream, until
+	siteResume                    // stream
+	siteComplaint                 // stream
 )
 
 type siteMsg struct {
@@ -63,6 +66,8 @@ type siteMsg struct {
 	open     *smtp.Session
 	err      error
 	snap     chan<- []Destination
+	stream   string
+	until    time.Time
 }
 
 func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
@@ -162,6 +167,12 @@ func (st *site) handle(m *siteMsg) {
 		st.giveBack(now)
 	case siteSnapshot:
 		m.snap <- st.snapshot(now)
+	case siteHold:
+		st.queue.hold(m.stream, m.until, "Hold")
+	case siteResume:
+		st.resume(m.stream)
+	case siteComplaint:
+		st.count(m.stream, now, func(c *counts) { c.complaints++ })
 	}
 }
 
@@ -323,6 +334,17 @@ func (st *site) fail(f *failure, due, now time.Time) {
 		return !limit || !st.s.over(it, st.name, due, now)
 	}
 	st.queue.filterReady(mark)
+}
+
+// resume lets a stream, "*" for all and the destinations too, go on.
+func (st *site) resume(stream string) {
+	st.queue.resume(stream)
+	if stream == "*" {
+		clear(st.dead)
+		for _, d := range st.dests {
+			d.heldUntil = time.Time{}
+		}
+	}
 }
 
 // reject ends all that waits for a set of servers: they say that they take no

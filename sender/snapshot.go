@@ -29,8 +29,22 @@ type Destination struct {
 	// Binding says what holds mail back now: a limit such as "20/s", "held",
 	// "connections", or "" if nothing does.
 	Binding string
+	Rule    string       // what set that limit: id of a trigger or profile, "" = plain limits
 	Until   time.Time    // when that ends, zero if it is not known
-	Reply   bounce.Reply // what holds it
+	Reply   bounce.Reply // the reply behind it
+
+	Rate float64   // recipients delivered in a second, over the last minute or two
+	Ends time.Time // when what is queued will be done at that rate, zero if nothing moves
+
+	Streams []StreamState // those with mail here, or held here
+}
+
+// StreamState is a stream's part of a site.
+type StreamState struct {
+	Stream string
+	Queued int       // of those that can go
+	Held   time.Time // held until then, zero = not held
+	Why    string    // why it is held
 }
 
 // What can bind besides the limits of the Policy.
@@ -88,9 +102,47 @@ func (st *site) snapshot(now time.Time) []Destination {
 		o := Destination{Site: st.name, Source: d.source.Name, Queued: st.queue.len(), Deferred: len(st.queue.later), InFlight: in,
 			Conns: len(d.sessions), Idle: len(d.asking)}
 		d.explain(&o, now)
+		o.Rate = d.rate(now)
+		if o.Rate > 0 && o.Queued > 0 {
+			o.Ends = now.Add(time.Duration(float64(o.Queued) / o.Rate * float64(time.Second)))
+		}
+		o.Streams = st.queue.streams(now)
 		out = append(out, o)
 	}
 	return out
+}
+
+// streams describes each stream's part.
+func (q *queue) streams(now time.Time) []StreamState {
+	var out []StreamState
+	for _, h := range q.holds {
+		s := StreamState{Stream: h.stream}
+		for _, l := range q.lanes {
+			if l.stream == h.stream {
+				s.Queued += l.len()
+			}
+		}
+		if now.Before(h.until) {
+			s.Held, s.Why = h.until, h.why
+		}
+		if s.Queued > 0 || !s.Held.IsZero() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// rateOver is the time over which deliveries are counted for a rate.
+const rateOver = 2 * time.Minute
+
+// rate of deliveries in a second.
+func (d *dest) rate(now time.Time) float64 {
+	d.recent.at(now, rateOver)
+	over := now.Sub(d.recent.since)
+	if d.recent.before != (counts{}) {
+		over += rateOver / 2
+	}
+	return float64(d.recent.sum().delivered) / max(over.Seconds(), 1)
 }
 
 // explain says what holds mail back.
@@ -98,14 +150,36 @@ func (d *dest) explain(o *Destination, now time.Time) {
 	next := d.next(now)
 	switch {
 	case d.open(now) == 0:
+		return
 	case d.held(now):
 		o.Binding, o.Until, o.Reply = BindingHeld, d.heldUntil, d.heldBy
+		return
 	case next.After(now):
 		o.Binding, o.Until = "rate", next
-		if e, ok := d.ctl.(throttle.Explainer); ok {
-			o.Binding = e.Binding(now)
-		}
 	case len(d.sessions) >= d.conns(now).Max:
 		o.Binding = BindingConns
 	}
+	for _, c := range []throttle.Controller{d.ctl, d.site.shared} {
+		if detail := detailOf(c, now); detail.Limit != "" {
+			o.Binding, o.Rule = detail.Limit, detail.Rule
+			if !detail.Until.IsZero() {
+				o.Until = detail.Until
+			}
+			if detail.Reply != "" {
+				o.Reply = bounce.ParseReply(detail.Reply)
+			}
+			return
+		}
+	}
+}
+
+// detailOf asks a Controller, which may be nil, what limits it.
+func detailOf(c throttle.Controller, now time.Time) throttle.Detail {
+	switch c := c.(type) {
+	case throttle.Detailer:
+		return c.Detail(now)
+	case throttle.Explainer:
+		return throttle.Detail{Limit: c.Binding(now)}
+	}
+	return throttle.Detail{}
 }

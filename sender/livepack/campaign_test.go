@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -23,16 +22,33 @@ import (
 
 // releases is a Source that has a newer version of a pack each time.
 type releases struct {
-	text string
+	text string // with the version VERSION
 	n    int
 	key  ed25519.PrivateKey
 }
 
 func (r *releases) Fetch(context.Context, string, int64) ([]byte, string, error) {
 	r.n++
-	text := strings.Replace(r.text, "\nversion = ", fmt.Sprintf("\nversion = \"2999-01-01.%d\" # ", r.n), 1)
+	text := strings.ReplaceAll(r.text, "VERSION", fmt.Sprintf("2999-01-01.%d", r.n))
 	return livepack.Sign([]byte(text), r.key), "", nil
 }
+
+const profiles = `version = "VERSION"
+[profile.example]
+mx = ["example.com"]
+rates = ["100/s"]
+source = "VERSION"
+samples = ["example.com: mx.example.com"]
+`
+
+const rulePack = `version = "VERSION"
+[[rule]]
+id = "VERSION"
+text = ['later']
+category = "rate-limited"
+source = "test"
+samples = ["450 later"]
+`
 
 // letter is a message like any other.
 type letter struct{}
@@ -46,7 +62,7 @@ func (letter) WriteTo(w io.Writer) (int64, error) {
 // campaign sends mail to a host while both packs are replaced, if that is asked
 // for, and returns when the messages arrived.
 func campaign(t *testing.T, update bool) (arrived []time.Duration) {
-	const messages = 3000
+	const messages = 1000
 	sandbox := sendertest.Start(t, sendertest.Options{Memory: true})
 	begin := time.Now()
 	var mu sync.Mutex
@@ -64,12 +80,10 @@ func campaign(t *testing.T, update bool) (arrived []time.Duration) {
 	ctx, stop := context.WithCancel(t.Context())
 	if update {
 		private := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
-		for i, target := range []livepack.Target{livepack.Profiles(policy, throttle.Clamp{}), livepack.Rules(rules.Store, livepack.RuleClamp{})} {
-			text, err := os.ReadFile([]string{"../../throttle/profiles.toml", "../../bounce/rules.toml"}[i])
-			require.NoError(t, err)
+		for i, target := range []livepack.Target{livepack.Profiles(policy, throttle.Clamp{}), livepack.Rules(rules.Store, livepack.RuleClamp{Changed: -1})} {
 			kinds[i] = map[livepack.EventKind]int{}
 			u, err := livepack.New(livepack.Config{
-				Source:  &releases{text: string(text), key: private},
+				Source:  &releases{text: []string{profiles, rulePack}[i], key: private},
 				Target:  target,
 				Keys:    []ed25519.PublicKey{private.Public().(ed25519.PublicKey)},
 				Observe: func(e livepack.Event) { kinds[i][e.Kind]++ },
@@ -80,7 +94,7 @@ func campaign(t *testing.T, update bool) (arrived []time.Duration) {
 					select {
 					case <-ctx.Done():
 						return
-					case <-time.After(3 * time.Second):
+					case <-time.After(time.Second):
 					}
 					if n%4 == 3 {
 						u.Rollback()

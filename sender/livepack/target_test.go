@@ -167,7 +167,7 @@ samples = ["550 no"]
 func TestReplacedWhileInUse(t *testing.T) {
 	policy, rules := throttle.Profiles(), NewRuleSet()
 	profiles, profileShelf := newTargetUpdater(t, Profiles(policy, throttle.Clamp{}))
-	bounces, ruleShelf := newTargetUpdater(t, Rules(rules.Store, RuleClamp{}))
+	bounces, ruleShelf := newTargetUpdater(t, Rules(rules.Store, RuleClamp{Changed: -1}))
 	use, stop := context.WithCancel(ctx)
 	var users sync.WaitGroup
 	for i := range 3 {
@@ -190,8 +190,19 @@ func TestReplacedWhileInUse(t *testing.T) {
 	}
 	for i := range 4 {
 		version := fmt.Sprintf("2999-01-01.%d", i+1)
-		profileShelf.put(Sign(builtIn(t, profilesFile, version), key(1)))
-		ruleShelf.put(Sign(builtIn(t, rulesFile, version), key(1)))
+		profileShelf.put(Sign(fmt.Appendf(nil, `version = %q
+[profile.google]
+shared = { conns = %d }
+source = "test"
+`, version, i+1), key(1)))
+		ruleShelf.put(Sign(fmt.Appendf(nil, `version = %q
+[[rule]]
+id = "test/gone"
+text = ['does not exist']
+category = "invalid-mailbox"
+source = "test"
+samples = ["550 5.1.1 The email account that you tried to reach does not exist."]
+`, version), key(1)))
 		require.Equal(t, Adopted, profiles.Fetch(ctx).Kind)
 		require.Equal(t, Adopted, bounces.Fetch(ctx).Kind)
 		if i == 2 {
@@ -236,6 +247,35 @@ func TestTriggersFireOnClassifiedSamples(t *testing.T) {
 		}
 	}
 	require.Greater(t, seen, 50)
+}
+
+// The checker of profiles knows the words of package bounce.
+func TestTriggersUseTheWordsOfBounce(t *testing.T) {
+	check := func(key, word string) []throttle.Finding {
+		pack, err := throttle.LoadProfiles(strings.NewReader(fmt.Sprintf(`version = "1"
+[profile.a]
+mx = ["example.net"]
+source = "x"
+samples = ["a.example: mx.example.net"]
+[[profile.a.trigger]]
+id = "t"
+%s = [%q]
+action = "suspend"
+for = "1m"
+source = "x"
+samples = ["421 slow"]
+`, key, word)))
+		require.NoError(t, err)
+		return pack.Check()
+	}
+	for _, c := range bounce.Categories() {
+		require.Empty(t, check("categories", c.String()))
+	}
+	for s := bounce.ScopeUnknown; s <= bounce.ScopeSite; s++ {
+		require.Empty(t, check("scopes", s.String()))
+	}
+	require.Len(t, check("categories", "no such word"), 1)
+	require.Len(t, check("scopes", "no such word"), 1)
 }
 
 // destinations returns one for each of the built-in profiles.
