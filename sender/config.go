@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/volleymail/volley/bounce"
 	"github.com/volleymail/volley/internal/smtp"
 	"github.com/volleymail/volley/mx"
 	"github.com/volleymail/volley/throttle"
@@ -47,8 +48,13 @@ type Config struct {
 	// publish for a domain.
 	Resolver mx.Resolver
 
-	// Policy sets the limits of each destination. nil = throttle.Default().
+	// Policy sets the limits of each destination. nil = throttle.Profiles(), the
+	// built-in profiles of mailbox providers, which also learn from replies.
 	Policy throttle.Policy
+
+	// Classify understands replies. nil = bounce.Classify. Rules that are updated
+	// while mail goes out are in package livepack's RuleSet.
+	Classify func(bounce.Reply) bounce.Class
 
 	// Signer signs each mail of streams that have no Signer of their own.
 	// nil = not signed, which large receivers refuse.
@@ -91,7 +97,9 @@ type Config struct {
 	Timeouts Timeouts
 
 	// Observe is told what happens, from many goroutines at once. It must be
-	// quick: the destination waits for it. nil = nobody.
+	// quick, as the Logger must: the destination waits for it, or, when a lookup
+	// failed, all do. It must not call methods of the Sender that wait, such as
+	// Snapshot. nil = nobody.
 	Observe func(Event)
 
 	// Logger gets warnings about destinations and the Sender's own trouble.
@@ -152,6 +160,7 @@ func (c Config) check() (*config, error) {
 	if err := checkHostname(c.Hostname); err != nil {
 		bad("Hostname %q: %w: set it to this machine's public DNS name, such as mail.example.com (RFC 5321 §4.1.1.1)", c.Hostname, err)
 	}
+	c.Hostname, _ = normalDomain(c.Hostname) // A-labels, no final dot
 	sources := checkSources(&c, bad)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		c.Streams[name].check(name, sources, bad)
@@ -161,10 +170,13 @@ func (c Config) check() (*config, error) {
 	c.Breaker.check(bad)
 	checkNumbers(&c, bad)
 	if c.Policy == nil {
-		c.Policy = throttle.Default()
+		c.Policy = throttle.Profiles()
 	}
 	if c.Timeouts.Connect == 0 {
 		c.Timeouts.Connect = 30 * time.Second
+	}
+	if c.Classify == nil {
+		c.Classify = bounce.DefaultRules().Classify
 	}
 	if c.Observe == nil {
 		c.Observe = func(Event) {}

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,14 +52,21 @@ func (c *session) connect(route *mx.Route) (*smtp.Session, error) {
 	return nil, worst(errs)
 }
 
-// worst picks the error that says most: a server's own words before silence.
+// worst picks the error that says most: a server's own words before silence,
+// but a refusal for good only if no host may take the mail later (RFC 7504 §4).
 func worst(errs []error) error {
+	var forGood, silent error
 	for _, err := range errs {
-		if e := sessionError(err); e != nil && e.Reply.Code != 0 {
+		switch e := sessionError(err); {
+		case e == nil || e.Reply.Code == 0:
+			silent = err
+		case e.Reply.Code < 500:
 			return err
+		case forGood == nil:
+			forGood = err
 		}
 	}
-	return errs[len(errs)-1]
+	return cmp.Or(silent, forGood)
 }
 
 func (c *session) targets(route *mx.Route) ([]target, error) {
@@ -111,7 +119,7 @@ func (c *session) fresh(route *mx.Route) (*mx.Route, error) {
 	}
 	ctx, cancel := context.WithTimeout(c.seeking(), lookupTime)
 	defer cancel()
-	if r, err := c.dest.site.s.cfg.Resolver.Lookup(ctx, route.Domain); err == nil {
+	if r, err := c.dest.site.s.cfg.Resolver.Lookup(ctx, route.Domain); err == nil && r.Site == route.Site { // moved away, it says nothing of the site's other domains
 		return r, nil
 	}
 	return route, c.seeking().Err()

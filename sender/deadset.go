@@ -1,6 +1,9 @@
 package sender
 
-import "time"
+import (
+	"math/rand/v2"
+	"time"
+)
 
 // deadSet is a set of servers that cannot be reached, of a site that has others.
 type deadSet struct {
@@ -31,7 +34,7 @@ func (st *site) bury(set string, f *failure, now time.Time) {
 		st.dead[set] = d
 	}
 	d.failures++
-	d.until = now.Add(st.s.cfg.Retry.wait(d.failures, f.class.RetryAfter))
+	d.until = now.Add(st.s.cfg.Retry.wait(d.failures, f.class.RetryAfter, rand.Uint64()))
 	st.queue.filterReady(func(it *item) bool {
 		if it.set() != set {
 			return true

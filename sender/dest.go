@@ -1,6 +1,8 @@
 package sender
 
 import (
+	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -27,10 +29,13 @@ type dest struct {
 
 	heldUntil time.Time
 	heldBy    bounce.Reply
-	holds     int // by replies, in a row, nothing delivered in between
-	failures  int // failed connections in a row
+	holds     int       // by replies, in a row, nothing delivered in between
+	failures  int       // failed connections in a row
+	growAt    time.Time // no more connections before: one failed while others worked
+	crowd     int       // how many those were
 	used      time.Time
-	recent    tally // deliveries, for the rate that Snapshot tells
+	moved     time.Time // it began a message or a connection
+	recent    tally     // deliveries, for the rate that Snapshot tells
 }
 
 // maxRcpts is how many recipients every server must take in a transaction
@@ -81,6 +86,10 @@ func (d *dest) serve(now time.Time) {
 // asked answers a session that wants a job: at once if there is one, or if it
 // must not wait.
 func (d *dest) asked(c *session, inFlight bool, now time.Time) {
+	if d.site.owed > 0 && (c.taken >= shedTurn || c.taken > 0 && d.open(now) == 0) {
+		d.site.owed--
+		c.leaving = true
+	}
 	if d.probed == c {
 		d.probed = nil
 	}
@@ -104,6 +113,14 @@ func (d *dest) asked(c *session, inFlight bool, now time.Time) {
 	}
 	c.idleSince = now
 	d.asking = append(d.asking, c)
+}
+
+// pending counts the connections, of all sources, that will soon ask for mail.
+func (st *site) pending() (n int) {
+	for _, d := range st.dests {
+		n += d.opening + d.wanted
+	}
+	return n
 }
 
 func (d *dest) leavingCount() (n int) {
@@ -166,7 +183,10 @@ func (d *dest) grow(now time.Time) (wake time.Time) {
 		return next
 	}
 	if !d.inTurn(now) {
-		return time.Time{} // the source whose turn it is will say when
+		return now.Add(turnWait)
+	}
+	if now.Before(d.growAt) && len(d.sessions)+d.wanted >= d.crowd {
+		return d.growAt
 	}
 	conns := d.conns(now)
 	for {
@@ -177,7 +197,7 @@ func (d *dest) grow(now time.Time) (wake time.Time) {
 		switch {
 		case len(d.asking) > 0 || pending >= max(1, len(d.sessions)-d.opening):
 			return time.Time{} // there is or will be somebody to serve it
-		case len(d.sessions)+d.wanted >= conns.Max || pending >= open:
+		case len(d.sessions)+d.wanted >= conns.Max || d.site.pending() >= open:
 			return conns.Next // a suspension ends by then, if the Controller says so
 		case conns.Next.After(now):
 			return conns.Next
@@ -205,7 +225,7 @@ func (d *dest) granted(now time.Time) {
 	d.sessions = append(d.sessions, c)
 	d.observe(now, throttle.Feedback{Event: throttle.Opening})
 	d.opening++
-	d.used = now
+	d.used, d.moved = now, now
 	go c.run(it.domain.servers.Load())
 }
 
@@ -236,7 +256,7 @@ func (d *dest) rest(now time.Time) (wake time.Time) {
 	conns := d.conns(now)
 	for _, c := range slices.Clone(d.asking) {
 		until := c.idleSince.Add(conns.Idle)
-		if d.site.stopping || !now.Before(until) || len(d.sessions) > conns.Max {
+		if d.site.stopping || !now.Before(until) || len(d.sessions) > conns.Max || d.site.s.scarce.Load() && d.open(now) == 0 {
 			c.leaving = true
 			d.answer(c, nil)
 		} else {
@@ -249,6 +269,9 @@ func (d *dest) rest(now time.Time) (wake time.Time) {
 // closed notes that a session is gone.
 func (d *dest) closed(c *session, err error, now time.Time) {
 	d.sessions = slices.DeleteFunc(d.sessions, func(x *session) bool { return x == c })
+	if d.site.owed--; d.site.owed < 0 || len(d.sessions) == 0 {
+		d.site.owed = 0
+	}
 	if d.probed == c {
 		d.probed = nil
 	}
@@ -259,12 +282,21 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 		kind = EventConnFailed
 	}
 	d.site.s.cfg.Observe(Event{Kind: kind, Time: now, Site: d.site.name, Source: d.source.Name, Host: c.host, Err: err})
-	if err == nil || d.site.stopping || c.sent > 0 {
+	if err == nil || d.site.s.closing.Load() || c.sent > 0 || errors.Is(err, smtp.ErrCut) {
 		return
 	}
 	f := d.failureOf(err)
 	d.observe(now, feedback(throttle.ConnFailed, f, ""))
+	if event := eventOf(f.class); f.reply.Code != 0 && event != throttle.Refused {
+		d.observe(now, feedback(event, f, ""))
+	}
 	d.failures++
+	if c.open == nil && len(d.sessions) > d.opening {
+		// The others work: it is one too many. What waits goes through them.
+		d.crowd = len(d.sessions)
+		d.growAt = now.Add(d.site.s.cfg.Retry.pause(d.failures, f.class.RetryAfter))
+		return
+	}
 	if c.open == nil || d.failures >= lostLimit {
 		d.unreachable(f, c.set, now)
 	}
@@ -276,10 +308,10 @@ func (d *dest) failureOf(err error) *failure {
 	if e := sessionError(err); e != nil {
 		if e.Reply.Code != 0 || e.Reply.Text != "" {
 			f.reply = e.Reply
-			f.class = bounce.Classify(e.Reply)
+			f.class = d.site.s.cfg.Classify(e.Reply)
 		} else {
 			f.reply.Stage = e.Stage
-			f.class = bounce.Classify(f.reply)
+			f.class = d.site.s.cfg.Classify(f.reply)
 		}
 	}
 	f.source = d.source.Name
@@ -298,19 +330,18 @@ func (d *dest) unreachable(f *failure, set string, now time.Time) {
 		d.site.bury(set, f, now)
 		return
 	}
-	d.holdUntil(now.Add(d.site.s.cfg.Retry.wait(d.failures, f.class.RetryAfter)), f.reply, now)
-	d.site.fail(f, d.heldUntil, now)
+	d.holdUntil(now.Add(d.site.s.cfg.Retry.wait(d.failures, f.class.RetryAfter, rand.Uint64())), f.reply, now)
+	if d.site.blocked(now) {
+		d.site.fail(f, d.heldUntil, now)
+	}
 }
 
 // hold stops the destination for a while after a reply that asks for less, or
-// that blocks us: then what waits is tried one by one, at growing intervals,
+// that blocks us, where no Controller sees to that itself: then what waits is tried one by one, at growing intervals,
 // until somebody has put things right. A reply that blocks a sender domain holds
 // only the stream that it came to. Replies to what was under way when it was
 // held do not count again. It returns when mail may go on.
 func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Time) time.Time {
-	if event == throttle.SlowDown && d.adapts() {
-		return d.next(now) // the Controller has seen to it
-	}
 	if d.held(now) {
 		return d.heldUntil
 	}
@@ -320,7 +351,7 @@ func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Ti
 		d.holdUntil(now.Add(retry.pause(d.holds, f.class.RetryAfter)), f.reply, now)
 		return d.heldUntil
 	}
-	until := now.Add(max(retry.pause(d.holds, f.class.RetryAfter), retry.wait(d.holds, 0)))
+	until := now.Add(max(retry.pause(d.holds, f.class.RetryAfter), retry.wait(d.holds, 0, rand.Uint64())))
 	d.site.s.cfg.log.Error("we are blocked", "site", d.site.name, "source", d.source.Name, "stream", stream,
 		"scope", f.class.Scope.String(), "category", f.class.Category.String(), "reply", f.reply.String())
 	if f.class.Scope == bounce.ScopeSenderDomain {

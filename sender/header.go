@@ -46,6 +46,7 @@ func mendHeader(b *smtp.Body) (header, error) {
 		}
 		line += lines - 1
 		if matches(dropped, name) >= 0 {
+			h.from = bytes.Clone(h.from) // what it stands in moves
 			copy(b.Buf[b.Start+end-at:], b.Buf[b.Start:at])
 			b.Start += end - at
 			at = end

@@ -53,7 +53,12 @@ func (j *job) suppress(c *session, now time.Time) *failure {
 	}
 	kept := j.items[:0]
 	for i, it := range j.items {
-		reason, suppressed, err := s.cfg.Suppression.Suppressed(c.ctx, it.recipient(), it.msg.Stream)
+		var reason string
+		var suppressed bool
+		err := guard(func() (err error) {
+			reason, suppressed, err = s.cfg.Suppression.Suppressed(j.run.ctx, it.recipient(), it.msg.Stream)
+			return err
+		})
 		if err != nil {
 			j.items = append(kept, j.items[i:]...)
 			return localFailure(bounce.StageLocal, bounce.Status{4, 3, 0}, fmt.Errorf("Config.Suppression: %w", err))

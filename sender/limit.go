@@ -20,13 +20,17 @@ func (d *dest) next(now time.Time) time.Time {
 	return next
 }
 
+// suspendedLook is how often a Controller that suspends without an end is asked
+// again: what changes its mind need not be mail.
+const suspendedLook = time.Minute
+
 // take commits one message.
 func (d *dest) take(now time.Time) {
 	d.ctl.Take(now)
 	if d.site.shared != nil {
 		d.site.shared.Take(now)
 	}
-	d.used = now
+	d.used, d.moved = now, now
 	start := d.claim()
 	d.vtime = start + 1/d.weight()
 	d.site.vnow = max(d.site.vnow, start)
@@ -40,13 +44,19 @@ func (d *dest) claim() float64 { return max(d.vtime, d.site.vnow-1) }
 // destination.
 func (d *dest) conns(now time.Time) throttle.Conns {
 	c := d.ctl.Conns(now)
+	if !c.Next.After(now) {
+		c.Next = time.Time{} // a past one means go, not look again at once
+	}
+	if c.Max == 0 && c.Next.IsZero() {
+		c.Next = now.Add(suspendedLook)
+	}
 	sh := d.site.shared
 	if sh == nil {
 		return c
 	}
 	all := sh.Conns(now)
 	c.Max = min(c.Max, all.Max-d.site.open()+len(d.sessions))
-	if all.Next.After(c.Next) {
+	if all.Next.After(now) && all.Next.After(c.Next) {
 		c.Next = all.Next
 	}
 	if all.Messages > 0 && (c.Messages == 0 || all.Messages < c.Messages) {
@@ -112,6 +122,9 @@ func (d *dest) weight() float64 { return float64(max(d.source.Weight, 1)) }
 // their weights: one that cannot send within it is passed over.
 const turnPatience = time.Minute
 
+// turnWait is how long a source that does nothing is waited for.
+const turnWait = 5 * time.Second
+
 // inTurn reports whether the weights of the sources let this one send: it is
 // not a message ahead of another that could send as well.
 func (d *dest) inTurn(now time.Time) bool {
@@ -129,5 +142,8 @@ func (d *dest) inTurn(now time.Time) bool {
 
 // able reports whether the destination could send soon.
 func (d *dest) able(now time.Time) bool {
+	if !d.moved.IsZero() && now.Sub(d.moved) > turnWait {
+		return false // its connections hang, or it may not open one
+	}
 	return !d.held(now) && d.open(now) > 0 && d.conns(now).Max > 0 && d.next(now).Before(now.Add(turnPatience))
 }

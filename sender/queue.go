@@ -174,7 +174,7 @@ func (q *queue) promote(now time.Time, stick func(*item) string) {
 		it := due[i]
 		l := q.enter(it)
 		source := stick(it)
-		if source == "" {
+		if source == "" || l.sources != nil && !l.sources[source] {
 			l.home(it).pushFront(it)
 			continue
 		}
@@ -266,7 +266,7 @@ func (q *queue) take(items []*item, source, set string, max int, now time.Time) 
 	items = append(items, first)
 	for len(items) < max {
 		it := from.head
-		if it == nil || it.id != first.id || it.domain != first.domain {
+		if it == nil || it.id != first.id || it.domain != first.domain || isASCIIString(it.recipient()) != isASCIIString(first.recipient()) {
 			break
 		}
 		items = append(items, from.pop())

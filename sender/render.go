@@ -70,7 +70,7 @@ func (s *Sender) render(m *Message, signer Signer, to []string, id uint64, born,
 
 func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string, id uint64, born, now time.Time) (bool, error) {
 	w := bodyWriter{buf: grow(b.Buf[:0], frontRoom), max: s.cfg.MaxMessageSize}
-	err := writeContent(m, &w)
+	err := guard(func() error { _, err := m.Content.WriteTo(&w); return err })
 	b.Buf, b.Start = w.buf, frontRoom
 	if err != nil {
 		return false, fmt.Errorf("Message.Content: %w", err)
@@ -89,7 +89,8 @@ func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string
 		prepend(b, born.AppendFormat([]byte("Date: "), "Mon, 02 Jan 2006 15:04:05 -0700\r\n"))
 	}
 	if signer != nil {
-		fields, err := signer.Sign(now, m.From, to, b.Buf[b.Start:])
+		var fields []byte
+		err := guard(func() (err error) { fields, err = signer.Sign(now, m.From, to, b.Buf[b.Start:]); return err })
 		if err != nil {
 			return false, fmt.Errorf("Signer: %w", err)
 		}
@@ -106,16 +107,15 @@ func grow(buf []byte, n int) []byte {
 	return buf[:n]
 }
 
-// writeContent calls the user's code. A panic in it must cost this message and
-// not the process.
-func writeContent(m *Message, w *bodyWriter) (err error) {
+// guard calls the user's code. A panic in it must cost this message and not the
+// process.
+func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	_, err = m.Content.WriteTo(w)
-	return err
+	return f()
 }
 
 // prepend puts p before the mail.
@@ -186,6 +186,15 @@ func scanLines(b *smtp.Body, msg []byte) (crlf bool, err error) {
 		return false, errors.New("the mail has a CR without LF (RFC 5321 §2.3.8): end lines with CRLF or LF")
 	}
 	return crlf, nil
+}
+
+func isASCIIString(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // isASCII looks at eight octets at a time.

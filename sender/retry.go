@@ -63,8 +63,9 @@ func setDefault[T comparable](field *T, def T) {
 
 // wait returns the wait after the nth failure in a row (n from 1), not shorter
 // than what the server asked for.
-func (r *Retry) wait(n int, asked time.Duration) time.Duration {
-	return max(r.spread(r.Schedule[min(max(n, 1), len(r.Schedule))-1]), asked)
+// The same seed gets the same jitter: recipients of one message come back together.
+func (r *Retry) wait(n int, asked time.Duration, seed uint64) time.Duration {
+	return max(r.spread(r.Schedule[min(max(n, 1), len(r.Schedule))-1], seed+uint64(n)), asked)
 }
 
 // pause returns how long to hold a destination after the nth slow-down in a
@@ -74,12 +75,13 @@ func (r *Retry) pause(n int, asked time.Duration) time.Duration {
 	if shift := max(n, 1) - 1; shift < 30 {
 		d = min(r.Pause<<shift, r.MaxPause)
 	}
-	return max(r.spread(d), asked)
+	return max(r.spread(d, rand.Uint64()), asked)
 }
 
-func (r *Retry) spread(d time.Duration) time.Duration {
+func (r *Retry) spread(d time.Duration, seed uint64) time.Duration {
 	if r.Jitter < 0 {
 		return d
 	}
-	return time.Duration(float64(d) * (1 + r.Jitter*(2*rand.Float64()-1)))
+	luck := rand.New(rand.NewPCG(seed, 0)).Float64()
+	return time.Duration(float64(d) * (1 + r.Jitter*(2*luck-1)))
 }

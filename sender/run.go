@@ -101,7 +101,9 @@ func (r *run) yieldAll(yield func(Result) bool) {
 		for i := range batch {
 			if more && !yield(batch[i]) {
 				more = false
-				r.stop(ErrStopped)
+				if !last { // else nothing is under way
+					r.stop(ErrStopped)
+				}
 			}
 		}
 		if last {
@@ -122,19 +124,24 @@ func (r *run) drain() {
 	}
 }
 
+// tryAcquire takes room in the window if there is some.
+func (r *run) tryAcquire() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	free := r.outstanding < r.s.cfg.Window
+	if free {
+		r.outstanding++
+	}
+	return free
+}
+
 // acquire waits for room in the window; false means that the run is over.
 func (r *run) acquire() bool {
 	for {
 		if r.cause() != nil {
 			return false
 		}
-		r.mu.Lock()
-		free := r.outstanding < r.s.cfg.Window
-		if free {
-			r.outstanding++
-		}
-		r.mu.Unlock()
-		if free {
+		if r.tryAcquire() {
 			return true
 		}
 		select {
@@ -176,8 +183,11 @@ func (r *run) take(m *Message) {
 	var batch batch
 	for i := range m.To {
 		it := &item{msg: m, run: r, born: now.UnixNano(), id: id, rcpt: uint32(i)}
-		if !r.acquire() {
-			r.forceRoom()
+		if r.cause() != nil || !r.tryAcquire() {
+			r.submit(&batch, now) // what is held back here could make no room
+			if !r.acquire() {
+				r.forceRoom()
+			}
 		}
 		r.start(it, err, now, &batch)
 		if batch.n >= batchSize {

@@ -332,7 +332,6 @@ func TestTroubleCostsTheOthersNothing(t *testing.T) {
 				bad = []string{"tar.example", "dead.example", "dns.example"}
 			}
 			cfg := config(sb)
-			cfg.MaxConns = 60
 			s := start(t, cfg)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
@@ -352,7 +351,7 @@ func TestTroubleCostsTheOthersNothing(t *testing.T) {
 	}
 	without, with := campaign(t, false), campaign(t, true)
 	t.Logf("18 sites without trouble %v, with three bad ones %v", without, with)
-	require.InEpsilon(t, without.Seconds(), with.Seconds(), 0.02)
+	require.InDelta(t, without.Seconds(), with.Seconds(), 0.06, "three round trips: who asks first is left to chance")
 }
 
 func TestSnapshotTellsWhatBinds(t *testing.T) {

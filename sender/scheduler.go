@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,7 @@ type scheduler struct {
 	sites    map[string]*site
 	running  int // sites with a goroutine
 	lookups  int // goroutines that look up a domain
-	lookLine []*domain
+	lookLine fifo[*domain]
 	budget   budget
 	alarms   alarms
 	stopping bool
@@ -59,7 +60,7 @@ type schedMsg struct {
 	dest   *dest
 	run    *run
 	at     time.Time
-	snap   chan<- (<-chan []Destination)
+	snap   chan<- overview
 	name   string
 	tell   siteMsg
 }
@@ -79,7 +80,7 @@ type domain struct {
 }
 
 const (
-	maxLookups = 64               // lookups at once
+	maxLookups = 1000             // lookups at once: slow domains must not hold up the others
 	lookupTime = 2 * time.Minute  // for one, over all servers and retries
 	minRoute   = 30 * time.Second // a route is good for at least this
 	sweepEvery = 10 * time.Minute // how often what is not used is dropped
@@ -87,7 +88,7 @@ const (
 
 func newScheduler(s *Sender) *scheduler {
 	return &scheduler{s: s, submits: make(chan submission), box: newInbox[schedMsg](),
-		domains: map[string]*domain{}, sites: map[string]*site{}, budget: budget{free: s.cfg.MaxConns, held: map[*site]int{}}}
+		domains: map[string]*domain{}, sites: map[string]*site{}, budget: budget{s: s, free: s.cfg.MaxConns, held: map[*site]int{}}}
 }
 
 // submit hands items over; false means that the Sender is shut down.
@@ -188,7 +189,7 @@ func (q *scheduler) accept(sub submission, now time.Time) {
 func (q *scheduler) look(d *domain) {
 	d.looking = true
 	if q.lookups >= maxLookups {
-		q.lookLine = append(q.lookLine, d)
+		q.lookLine.push(d)
 		return
 	}
 	q.lookups++
@@ -203,9 +204,7 @@ func (q *scheduler) look(d *domain) {
 func (q *scheduler) looked(d *domain, rt *mx.Route, err error, now time.Time) {
 	q.lookups--
 	d.looking = false
-	if len(q.lookLine) > 0 {
-		next := q.lookLine[0]
-		q.lookLine = q.lookLine[1:]
+	if next, ok := q.lookLine.pop(); ok {
 		q.look(next)
 	}
 	switch f := lookupFailure(q.s.seeking, err); {
@@ -240,7 +239,7 @@ func (q *scheduler) found(d *domain, rt *mx.Route, now time.Time) {
 // is known, mail goes there meanwhile.
 func (q *scheduler) postpone(d *domain, f *failure, now time.Time) {
 	d.fails++
-	d.retryAt = now.Add(q.s.cfg.Retry.wait(d.fails, 0))
+	d.retryAt = now.Add(q.s.cfg.Retry.wait(d.fails, 0, rand.Uint64()))
 	d.waiting.filter(func(it *item) bool {
 		it.last = f
 		it.tries++
@@ -340,7 +339,8 @@ func (q *scheduler) parked(st *site, at time.Time) {
 		st.awake = true
 		q.running++
 		go st.run()
-	case !at.IsZero():
+	case !at.IsZero() && (st.alarmAt.IsZero() || at.Before(st.alarmAt)):
+		st.alarmAt = at
 		q.alarms.set(alarm{at: at, site: st})
 	}
 }
@@ -352,8 +352,17 @@ func (q *scheduler) wake(a alarm, now time.Time) {
 		q.sweep(now)
 		q.alarms.set(alarm{at: now.Add(sweepEvery), sweep: true})
 	case a.site != nil:
-		if !a.site.awake && !a.site.wakeAt.After(now) {
-			q.tell(a.site, siteMsg{kind: siteWake})
+		st := a.site
+		if a.at.Equal(st.alarmAt) {
+			st.alarmAt = time.Time{}
+		}
+		switch {
+		case st.awake || st.wakeAt.IsZero():
+		case !st.wakeAt.After(now):
+			q.tell(st, siteMsg{kind: siteWake})
+		case st.alarmAt.IsZero(): // it was parked for longer since
+			st.alarmAt = st.wakeAt
+			q.alarms.set(alarm{at: st.wakeAt, site: st})
 		}
 	case a.domain.waiting.n > 0 && !a.domain.looking && !a.domain.retryAt.After(now):
 		q.look(a.domain)
@@ -374,7 +383,7 @@ func (q *scheduler) giveBack(now time.Time) {
 func (q *scheduler) sweep(now time.Time) {
 	used := map[*site]bool{}
 	for name, d := range q.domains {
-		if d.waiting.n == 0 && !d.looking && now.After(d.expires) && now.After(d.retryAt) {
+		if d.waiting.n == 0 && !d.looking && (d.route.relay != "" || now.After(d.expires) && now.After(d.retryAt)) {
 			delete(q.domains, name)
 		} else if d.site != nil {
 			used[d.site] = true

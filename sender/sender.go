@@ -21,6 +21,7 @@ type Sender struct {
 	sched *scheduler
 
 	closing  atomic.Bool        // Shutdown was called
+	scarce   atomic.Bool        // sites wait for connections: idle ones are closed; written by the scheduler
 	stop     sync.Once          // tells the scheduler so
 	ctx      context.Context    // of all connections
 	cut      context.CancelFunc // ends ctx: when Shutdown may not wait any longer
@@ -57,7 +58,8 @@ func New(cfg Config) (*Sender, error) {
 // is yielded as Deferred; transactions on the wire are cut, or, where the end
 // of the message is out already, waited for a few seconds. Leaving the loop
 // early does the same without yielding. Send returns when src has returned:
-// src should end when ctx does.
+// src should end when ctx does. A Send that begins after Shutdown answers each
+// message of src with ErrShutdown.
 //
 // Each mail is checked when it is rendered. Mended are: bare LF (made CRLF), a
 // missing final line end, a missing Date or Message-ID (added), Bcc and
@@ -80,20 +82,41 @@ func (s *Sender) Send(ctx context.Context, src iter.Seq[*Message]) iter.Seq[Resu
 // SendAll sends the messages and returns when each recipient's fate is known:
 // the results stand in the order of the messages and their recipients.
 func (s *Sender) SendAll(ctx context.Context, msgs ...*Message) []Result {
+	type delivery struct {
+		m  *Message
+		to string
+	}
 	var results []Result
-	for r := range s.Send(ctx, slices.Values(msgs)) {
-		results = append(results, r)
-	}
-	place := map[*Message]int{}
-	for i, m := range slices.Backward(msgs) {
-		place[m] = i
-	}
-	slices.SortStableFunc(results, func(a, b Result) int {
-		if d := place[a.Message] - place[b.Message]; d != 0 || a.Message == nil {
-			return d
+	places := map[delivery][]int{} // of results, the first to fill last
+	for _, m := range msgs {
+		to := []string{""}
+		if m != nil && len(m.To) > 0 {
+			to = m.To
 		}
-		return slices.Index(a.Message.To, a.Recipient) - slices.Index(b.Message.To, b.Recipient)
-	})
+		for _, addr := range to {
+			places[delivery{m, addr}] = append(places[delivery{m, addr}], len(results))
+			results = append(results, Result{Message: m, Recipient: addr, Outcome: Deferred})
+		}
+	}
+	for _, at := range places {
+		slices.Reverse(at)
+	}
+	for r := range s.Send(ctx, slices.Values(msgs)) {
+		k := delivery{r.Message, r.Recipient}
+		at := places[k]
+		results[at[len(at)-1]] = r
+		places[k] = at[:len(at)-1]
+	}
+	cause := context.Cause(ctx)
+	if cause == nil {
+		cause = ErrShutdown
+	}
+	for _, at := range places { // Send has ended before it took them
+		for _, i := range at {
+			results[i].RetryAt = time.Now()
+			results[i].Err = &Error{Recipient: results[i].Recipient, Err: cause}
+		}
+	}
 	return results
 }
 
@@ -141,7 +164,7 @@ type outcome struct {
 	failure *failure // nil only if Sent
 	site    string
 	source  string
-	host    string
+	tls     bool
 	retryAt time.Time
 }
 
@@ -160,7 +183,7 @@ func (s *Sender) finish(it *item, o outcome, now time.Time) {
 		}
 	}
 	s.cfg.Observe(Event{Kind: endKind(o.Outcome), Time: now, Site: o.site, Source: o.source, Host: r.Reply.Host, Message: it.msg,
-		Recipient: r.Recipient, Reply: r.Reply, Class: r.Class, Attempts: r.Attempts, At: o.retryAt, Err: r.Err})
+		Recipient: r.Recipient, Reply: r.Reply, Class: r.Class, Attempts: r.Attempts, At: o.retryAt, TLS: o.tls || o.failure != nil && o.failure.tls, Err: r.Err})
 	it.run.deliver(r)
 }
 
@@ -198,8 +221,15 @@ func (s *Sender) stopped(it *item, site string, now time.Time) bool {
 	if cause == nil {
 		return false
 	}
-	s.giveUp(it, site, cause, now, now)
+	s.giveUp(it, site, cause, latest(now, time.Unix(0, it.due)), now)
 	return true
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // over ends an item whose next try would be at due, if it has had its attempts

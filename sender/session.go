@@ -118,6 +118,12 @@ func (c *session) handBack(j *job, f *failure) {
 	c.tell(siteMsg{kind: siteDone, job: j})
 }
 
+// cut ends the transactions on the wire, for a Send that has ended.
+func (c *session) cut() {
+	c.leaving = true
+	c.open.Cut(interruptGrace)
+}
+
 func (c *session) tls() bool { return c.open != nil && c.open.TLS() != nil }
 
 // full reports whether the connection has carried as many messages as the
@@ -139,6 +145,6 @@ func (c *session) maxRcpts() int {
 // failure puts a reply to a job of this session in the words of package bounce.
 func (c *session) failure(j *job, reply bounce.Reply) *failure {
 	f := &failure{reply: reply, source: c.dest.source.Name, tls: c.tls(), dot: j.tx.Wire == smtp.WireDot, err: j.tx.Err}
-	f.class = bounce.Classify(reply)
+	f.class = c.dest.site.s.cfg.Classify(reply)
 	return f
 }

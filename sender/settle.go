@@ -1,6 +1,8 @@
 package sender
 
 import (
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/volleymail/volley/bounce"
@@ -18,6 +20,8 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 	c.jobs = c.jobs[1:] // jobs come back in the order in which they were given
 	var undecided []*item
 	delivered := 0
+	// A part of the recipients is decided: the others are no nearer to being given up.
+	progress := slices.ContainsFunc(j.tx.Rcpts, func(r smtp.Rcpt) bool { return r.Fate == smtp.Sent || r.Fate == smtp.Refused })
 	for i, it := range j.items {
 		rc := &j.tx.Rcpts[i]
 		switch rc.Fate {
@@ -31,6 +35,9 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 		case smtp.Unknown:
 			st.unknown(c, j, it, rc.Reply, now)
 		default:
+			if progress {
+				it.again = 0
+			}
 			if !st.notSent(c, j, it, rc.Reply, now) {
 				undecided = append(undecided, it)
 			}
@@ -44,6 +51,12 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 		d.observe(now, throttle.Feedback{Event: throttle.Delivered, Stream: j.items[0].msg.Stream})
 	}
 	st.queue.putBack(undecided)
+	for _, it := range undecided {
+		st.watch(it)
+	}
+	if len(c.jobs) > 0 && c.jobs[0].run.cause() != nil {
+		c.cut() // another's message was before it
+	}
 	d.recycle(j)
 }
 
@@ -66,11 +79,16 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 	})
 	hard := reply.Code/100 == 5 || reply.Code == 0 && reply.Status[0] == 5
 	switch {
+	case event == throttle.SlowDown && d.adapts(): // the Controller has seen to it
+		st.retryAt(it, f, now.Add(st.s.cfg.Retry.pause(1, f.class.RetryAfter)), now)
 	case event != throttle.Refused:
 		until := d.hold(event, f, it.msg.Stream, now)
 		it.last = f
 		it.tries++
-		return st.s.over(it, st.name, until, now)
+		if !st.s.over(it, st.name, until, now) {
+			st.queue.add(it) // behind the others: the next probe is another message
+			st.watch(it)
+		}
 	case reply.Code == 421 && c.sent > 0 && st.undecided(it, now):
 		return false // the server closes this connection, nothing more
 	case hard && f.class.Permanent:
@@ -79,7 +97,7 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 	case f.class.Permanent: // 4yz that trying again does not mend
 		it.tries++
 		it.last = f
-		st.s.giveUp(it, st.name, nil, now.Add(st.s.cfg.Retry.wait(int(it.tries), f.class.RetryAfter)), now)
+		st.s.giveUp(it, st.name, nil, now.Add(st.s.cfg.Retry.wait(int(it.tries), f.class.RetryAfter, it.id)), now)
 	default:
 		st.retry(it, f, now)
 	}
@@ -100,10 +118,13 @@ func eventOf(c bounce.Class) throttle.Event {
 
 // retry postpones an item that failed for now.
 func (st *site) retry(it *item, f *failure, now time.Time) {
+	st.retryAt(it, f, now.Add(st.s.cfg.Retry.wait(int(it.tries)+1, f.class.RetryAfter, it.id)), now)
+}
+
+func (st *site) retryAt(it *item, f *failure, due, now time.Time) {
 	it.last = f
 	it.tries++
 	it.again = 0
-	due := now.Add(st.s.cfg.Retry.wait(int(it.tries), f.class.RetryAfter))
 	if st.s.over(it, st.name, due, now) {
 		return
 	}
@@ -128,7 +149,7 @@ func (st *site) unknown(c *session, j *job, it *item, reply bounce.Reply, now ti
 // notSent decides about an item that certainly was not delivered. It returns
 // false if the item had no part in that: it goes out again at once.
 func (st *site) notSent(c *session, j *job, it *item, reply bounce.Reply, now time.Time) bool {
-	lost := j.tx.Err != nil && (j.tx.Wire >= smtp.WireBody || c.sent == 0)
+	lost := j.tx.Err != nil && !errors.Is(j.tx.Err, smtp.ErrCut) && (j.tx.Wire >= smtp.WireBody || c.sent == 0)
 	if !lost && st.undecided(it, now) {
 		return false
 	}

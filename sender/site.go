@@ -2,6 +2,7 @@ package sender
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -22,9 +23,10 @@ type site struct {
 	way  *route // never changes
 	box  *inbox[siteMsg]
 
-	awake  bool      // it has a goroutine; owned by the scheduler
-	wakeAt time.Time // parked with items until then; zero = without; owned by the scheduler
-	held   int       // connections out of the budget; owned by the scheduler
+	awake   bool      // it has a goroutine; owned by the scheduler
+	wakeAt  time.Time // parked with items until then; zero = without; owned by the scheduler
+	held    int       // connections out of the budget; owned by the scheduler
+	alarmAt time.Time // when an alarm will ring for it; zero = none is set; owned by the scheduler
 
 	queue    queue
 	shared   throttle.Controller // limits that all sources share, nil = none
@@ -33,6 +35,7 @@ type site struct {
 	scanAt   time.Time           // no ready item's lifetime ends before
 	set      string              // servers of the first item
 	dead     map[string]*deadSet // servers that cannot be reached, if the Policy joined several sets
+	owed     int                 // connections to give back when one has done something
 	stopping bool
 }
 
@@ -75,6 +78,8 @@ func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
 	key := throttle.Key{Site: name, MX: hostNames(rt)}
 	if rt != nil {
 		key.Domain = d.name
+	} else {
+		key.MX = st.way.relay
 	}
 	if p, ok := s.cfg.Policy.(throttle.Sharer); ok {
 		st.shared = p.Shared(key)
@@ -112,6 +117,9 @@ func (st *site) run() {
 		}
 		now := time.Now()
 		wake := st.pump(now)
+		if wake.IsZero() && st.idle() && st.queue.len() > 0 {
+			wake = now.Add(time.Minute) // suspended until the Controller changes its mind
+		}
 		if st.idle() && (wake.IsZero() || wake.Sub(now) > parkAfter) && st.box.empty() {
 			st.s.sched.box.put(schedMsg{kind: schedParked, site: st, at: wake})
 			return
@@ -181,6 +189,8 @@ func (st *site) add(items list, now time.Time) {
 	for it := items.pop(); it != nil; it = items.pop() {
 		switch {
 		case st.s.stopped(it, st.name, now):
+		case !st.s.sourceKnown(it):
+			st.s.refuse(it, localClass, errors.New("Config.Choose names no source of Config.Sources for it"), now)
 		case st.isDead(it, now):
 			st.queue.postpone(it, st.dead[it.set()].until)
 		default:
@@ -210,39 +220,37 @@ const interruptGrace = 5 * time.Second
 func (st *site) interrupt(r *run) {
 	for _, d := range st.dests {
 		for _, c := range d.sessions {
-			for _, j := range c.jobs {
-				if j.run == r && c.open != nil {
-					c.open.Cut(interruptGrace)
-					break
-				}
+			// Behind another's message it goes on to that one's end, see settle.
+			if len(c.jobs) > 0 && c.jobs[0].run == r {
+				c.cut()
 			}
 		}
 	}
 }
 
-// shed gives a connection back to the budget, an idle one if there is one.
+// shed gives a connection back to the budget: an idle one, else the next that
+// has had its turn or nothing to do.
 func (st *site) shed() {
-	var busy *session
 	for _, d := range st.dests {
-		if n := len(d.asking); n > 0 {
+		if len(d.asking) > 0 && d.open(time.Now()) == 0 {
 			d.answer(d.asking[0], nil)
 			return
 		}
-		for _, c := range d.sessions {
-			if !c.leaving && c.open != nil {
-				busy = c
-			}
-		}
 	}
-	if busy != nil {
-		busy.leaving = true
-	}
+	st.owed++
 }
+
+// shedTurn is how many messages a connection carries before it is given back
+// to sites that have none: opening one costs several round trips.
+const shedTurn = 20
 
 // pump does what the clock and the queue allow now, and returns when to look
 // again, the zero time for not before news.
 func (st *site) pump(now time.Time) (wake time.Time) {
-	st.queue.promote(now, st.sticky)
+	st.queue.promote(now, func(it *item) string {
+		st.watch(it)
+		return st.sticky(it)
+	})
 	st.expire(now)
 	slices.SortStableFunc(st.dests, func(a, b *dest) int { return cmp.Compare(a.vtime, b.vtime) })
 	for _, d := range st.dests {

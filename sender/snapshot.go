@@ -13,6 +13,7 @@ import (
 type Snapshot struct {
 	Time         time.Time
 	Destinations []Destination // those with mail or connections, by Site and Source
+	Looking      int           // recipients whose destination is being looked up
 }
 
 // Destination is the state of one destination: a site as one source reaches it.
@@ -57,12 +58,13 @@ const (
 // The destinations are asked one after the other: the whole is not of one moment.
 func (s *Sender) Snapshot() Snapshot {
 	out := Snapshot{Time: time.Now()}
-	asked := make(chan (<-chan []Destination), 1)
+	asked := make(chan overview, 1)
 	s.sched.box.put(schedMsg{kind: schedSnapshot, snap: asked})
 	select {
-	case answers := <-asked:
-		for range cap(answers) {
-			out.Destinations = append(out.Destinations, <-answers...)
+	case o := <-asked:
+		out.Looking = o.looking
+		for range cap(o.answers) {
+			out.Destinations = append(out.Destinations, <-o.answers...)
 		}
 	case <-s.finished:
 	}
@@ -72,9 +74,19 @@ func (s *Sender) Snapshot() Snapshot {
 	return out
 }
 
-// snapshot asks each site that has something to do. The answers' channel has
-// room for one of each.
-func (q *scheduler) snapshot(to chan<- (<-chan []Destination)) {
+// overview is the scheduler's part of a Snapshot: the rest comes on answers, as
+// many as it has room for.
+type overview struct {
+	looking int
+	answers <-chan []Destination
+}
+
+// snapshot asks each site that has something to do.
+func (q *scheduler) snapshot(to chan<- overview) {
+	looking := 0
+	for _, d := range q.domains {
+		looking += d.waiting.n
+	}
 	var busy []*site
 	for _, st := range q.sites {
 		if st.awake || !st.wakeAt.IsZero() {
@@ -85,7 +97,7 @@ func (q *scheduler) snapshot(to chan<- (<-chan []Destination)) {
 	for _, st := range busy {
 		q.tell(st, siteMsg{kind: siteSnapshot, snap: answers})
 	}
-	to <- answers
+	to <- overview{looking, answers}
 }
 
 // snapshot describes the site's destinations.

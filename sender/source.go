@@ -74,6 +74,7 @@ func checkSources(c *Config, bad func(string, ...any)) []*source {
 			bad("Sources[%d].Hostname %q: %w: set it to the DNS name of its address, or leave it empty for Config.Hostname", i, s.Hostname, err)
 		}
 		src := &source{Source: s}
+		src.Hostname, _ = normalDomain(s.Hostname)
 		for _, err := range []error{src.checkAddrs(), src.checkProxy(), src.set(s.Relay, login{s.Username, s.Password, s.Mechanism}, s.TLS)} {
 			if err != nil {
 				bad("Sources[%d].%w", i, err)

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,6 +51,15 @@ func (s *Sender) pool(it *item) []string {
 		return names
 	}
 	return s.cfg.Streams[it.msg.Stream].Sources
+}
+
+// sourceKnown reports whether Choose left a source for the item.
+func (s *Sender) sourceKnown(it *item) bool {
+	if s.cfg.Choose == nil {
+		return true // the names of streams and routes were checked
+	}
+	pool := s.pool(it)
+	return len(pool) == 0 || slices.ContainsFunc(pool, func(name string) bool { return known(s.cfg.sources, name) })
 }
 
 // laneKey tells lanes apart: one for each stream and pool.

@@ -93,11 +93,7 @@ const never = 100 * maxPer
 func (a all) Settled(now time.Time) time.Time {
 	latest := now
 	for _, c := range a {
-		s, ok := c.(Settler)
-		if !ok {
-			return now.Add(never)
-		}
-		latest = later(latest, s.Settled(now))
+		latest = later(latest, settledOf(c, now))
 	}
 	return latest
 }

@@ -12,12 +12,17 @@ func New(l Limits) (Controller, error) {
 	if err := l.Validate(); err != nil {
 		return nil, err
 	}
+	return newLimiter(l), nil
+}
+
+// newLimiter is New for limits that have been validated.
+func newLimiter(l Limits) *limiter {
 	allowed := l.conns()
 	return &limiter{
 		messages: newSchedule(l.Rates, max(l.Burst, 1)),
 		openings: newSchedule([]Rate{l.ConnRate}, allowed.Max),
 		allowed:  allowed,
-	}, nil
+	}
 }
 
 // MustNew is New for limits known to be right. It panics on an error.

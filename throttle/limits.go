@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -118,4 +119,9 @@ func (l Limits) conns() Conns {
 		c.Idle = 0
 	}
 	return c
+}
+
+func (l Limits) equal(m Limits) bool {
+	return slices.Equal(l.Rates, m.Rates) && l.Burst == m.Burst && l.Conns == m.Conns && l.Messages == m.Messages &&
+		l.ConnRate == m.ConnRate && l.Idle == m.Idle && l.PerDomain == m.PerDomain
 }

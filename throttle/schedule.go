@@ -7,6 +7,11 @@ import "time"
 type schedule struct {
 	pace    *pace    // nil without rates
 	budgets []budget // rates that the pace alone does not keep
+
+	// After the rates were replaced the last budgets, from bridge on, are of rates
+	// that the new pace keeps but not what was before it, until bridged.
+	bridge  int
+	bridged time.Duration // 0 = there are none
 }
 
 func newSchedule(rates []Rate, burst int) schedule {
@@ -61,6 +66,9 @@ func (s *schedule) take(at time.Duration) {
 	if s.pace == nil {
 		return
 	}
+	if s.bridged != 0 && at >= s.bridged {
+		s.budgets, s.bridged = s.budgets[:s.bridge], 0
+	}
 	s.pace.take(at)
 	for i := range s.budgets {
 		s.budgets[i].take(at)
@@ -91,4 +99,26 @@ func (s *schedule) settled() time.Duration {
 		at = max(at, s.budgets[i].settled())
 	}
 	return at
+}
+
+// recall lets a new schedule of rates know of the starts in h, as though it had
+// allowed them.
+func (s *schedule) recall(rates []Rate, h *history) {
+	if s.pace == nil || len(h.groups) == 0 {
+		return
+	}
+	last := h.groups[len(h.groups)-1].last
+	s.pace.take(last)
+	for i := range s.budgets {
+		h.replay(&s.budgets[i])
+	}
+	s.bridge = len(s.budgets)
+	for _, r := range rates {
+		if r.N > 0 && s.pace.keeps(r) {
+			b := newBudget(r)
+			h.replay(&b)
+			s.budgets = append(s.budgets, b)
+			s.bridged = max(s.bridged, last+r.Per)
+		}
+	}
 }

@@ -4,7 +4,10 @@
 // Controller before each message and each connection, and tells it what came
 // of them. [PolicyFunc] is the easy way to write a Policy: a function that
 // returns [Limits]. The full way is a type with the methods of Controller;
-// package throttletest checks it. [All] puts Controllers together.
+// package throttletest checks it. [All] puts Controllers together, [Adaptive]
+// finds out how fast a destination takes mail, [React] lets [Trigger] rules act on
+// replies, [Warmup] is a Policy for new sources, and [Forecast] tells beforehand
+// when a campaign will end.
 //
 // What is promised: a [Rate] of N in a period Per means that no half-open
 // interval of length Per, wherever it begins, sees more than N starts, and
@@ -12,13 +15,19 @@
 // allowance at the top of each second or hour would keep neither promise.
 package throttle
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Key names a destination: a site as one source reaches it.
 type Key struct {
-	Site   string // mx.Route.Site, or the domain for a site of its own
-	Domain string // a recipient domain of the site: the first one seen
-	Source string // Source.Name of the way out
+	Site   string // mx.Route.Site, or the name that a Grouper or Namer gave the site
+	Domain string // a recipient domain of the site: the first one seen; "" for a relay
+	Source string // Source.Name of the way out; "" = all of them
+	MX     string // host names of the site's servers, a space between; "" = not known but for Site
 }
 
 // Policy makes the Controller of a destination, the first time the destination
@@ -67,6 +76,56 @@ type Settler interface {
 	Settled(now time.Time) time.Time
 }
 
+// Sharer is an optional method of a Policy: limits that all sources to a site
+// share. A message starts when the destination's Controller and the shared one
+// both allow it; Take, Opening and all other feedback go to both, with the
+// connections of all sources counted together for the shared one.
+type Sharer interface {
+	// Shared returns the Controller that all sources share at k.Site; k.Source is
+	// "". Nil = nothing is shared. Like For it may be called from several goroutines.
+	Shared(k Key) Controller
+}
+
+// Adapter is an optional method of a Controller: whether it answers slow-downs
+// and blocks itself. The engine pauses a destination on its own after a
+// SlowDown where the Controller does not.
+type Adapter interface {
+	// Adapts reports whether the Controller slows down when it is told to. The
+	// answer may change with time, for example when a policy is replaced.
+	Adapts() bool
+}
+
+// Advisor is an optional method of a Controller: what it wants done that limits
+// cannot say.
+type Advisor interface {
+	// Advice returns what holds now, nil for nothing. It changes nothing and is
+	// asked after each Observe of a failure; the slice must not be kept.
+	Advice(now time.Time) []Advice
+}
+
+// Advice asks to hold a stream at this destination.
+type Advice struct {
+	Hold  string    // the stream to hold here, "*" = all
+	Until time.Time // when it may go on
+	Why   string    // the reply, shortened, or another reason in words
+	Rule  string    // id of the [Trigger]
+}
+
+// Detailer is an optional method of a Controller: what is behind Binding.
+type Detailer interface {
+	// Detail explains the limit that holds mail back now, a message or a
+	// connection; the zero Detail if none does. It changes nothing.
+	Detail(now time.Time) Detail
+}
+
+// Detail explains a limit.
+type Detail struct {
+	Limit string    // as Binding names it: "20/s", "suspended", "1 connection"
+	Rule  string    // what set it: id of a trigger or profile, "adaptive", "warm-up"; "" = plain limits
+	Until time.Time // when it ends by itself; zero = it stays or ends with what is observed
+	Reply string    // the reply behind it, "" if there is none
+}
+
 // Conns is what a Controller allows of connections.
 type Conns struct {
 	// Max is how many may be open at once. 0 = the destination is suspended:
@@ -94,28 +153,45 @@ const (
 	Refused                 // any other refusal of a message or recipient: no sign of haste
 )
 
-// String returns the event's name in lower case.
+var eventNames = [...]string{"opening", "connection-failed", "delivered", "slow-down", "blocked", "refused"}
+
+// String returns the event's name, such as "slow-down".
 func (e Event) String() string {
-	switch e {
-	case Opening:
-		return "opening"
-	case ConnFailed:
-		return "connection failed"
-	case Delivered:
-		return "delivered"
-	case SlowDown:
-		return "slow down"
-	case Blocked:
-		return "blocked"
-	case Refused:
-		return "refused"
+	if int(e) < len(eventNames) {
+		return eventNames[e]
 	}
 	return "unknown event"
 }
 
-// Feedback is one observation.
+// MarshalText gives the name, or an error if e is no event.
+func (e Event) MarshalText() ([]byte, error) {
+	if int(e) < len(eventNames) {
+		return []byte(eventNames[e]), nil
+	}
+	return nil, &Error{Field: "event", Value: strconv.Itoa(int(e)), Reason: "is none of those defined"}
+}
+
+// UnmarshalText takes exactly what MarshalText gives.
+func (e *Event) UnmarshalText(text []byte) error {
+	i := slices.Index(eventNames[:], string(text))
+	if i < 0 {
+		return &Error{Field: "event", Value: string(text), Reason: "want one of " + strings.Join(eventNames[:], ", ")}
+	}
+	*e = Event(i)
+	return nil
+}
+
+// Feedback is one observation. What is not known is left zero; the texts are
+// those of package bounce, which package throttle does not import.
 type Feedback struct {
-	Event Event
-	Conns int           // connections open then, the one it is about included
-	Wait  time.Duration // the wait that a reply asked for, 0 if none
+	Event    Event
+	Conns    int           // connections open then, the one it is about included
+	Wait     time.Duration // the wait that a reply asked for, 0 if none
+	Stage    string        // how far the conversation was, such as "greeting": bounce.Stage.String
+	Code     int           // of the reply, 0 if no server said this
+	Category string        // why, such as "rate-limited": bounce.Category.String
+	Scope    string        // whom it is about, such as "source": bounce.Scope.String
+	Rule     string        // id of the bounce rule that said so
+	Text     string        // the reply on one line with its codes, such as "421 4.7.0 Slow down": bounce.Reply.String
+	Stream   string        // of the message, "" if it is about none
 }

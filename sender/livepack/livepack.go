@@ -48,7 +48,8 @@ type Config struct {
 	Cache string
 
 	// Observe is told what happened, by the goroutine that did it. It may be called
-	// by several goroutines at once and may call Status. nil = nobody is told.
+	// by several goroutines at once, and may call Status and Rollback, but not
+	// Fetch. nil = nobody is told.
 	Observe func(Event)
 }
 

@@ -226,18 +226,16 @@ func TestRunKeepsTheSchedule(t *testing.T) {
 			c.Source.(*shelf).onFetch = func() { asked = append(asked, time.Since(begin)) }
 		})
 		src.put(signed("2"))
-		ctx, stop := context.WithCancelCause(context.Background())
+		enough := errors.New("enough")
+		ctx, stop := context.WithTimeoutCause(context.Background(), 100*time.Hour, enough)
+		defer stop()
 		done := make(chan error)
 		go func() { done <- u.Run(ctx) }()
 		synctest.Wait()
 		require.Equal(t, string(pack("2")), slot.get(), "the first at once")
 		src.put(signed("3"))
-		time.Sleep(100 * time.Hour)
-		synctest.Wait()
-		require.Equal(t, string(pack("3")), slot.get())
-		enough := errors.New("enough")
-		stop(enough)
 		require.Equal(t, enough, <-done)
+		require.Equal(t, string(pack("3")), slot.get())
 
 		require.InDelta(t, 100, len(asked), 11)
 		distinct := map[time.Duration]bool{}

@@ -11,17 +11,16 @@ import (
 )
 
 // header begins the first line of a signed pack: a comment of TOML, with the
-// Ed25519 signature (RFC 8032) of all bytes after the line, in base64. So a
-// signed pack can be read as it is, and made by hand:
+// Ed25519 signature (RFC 8032) of all bytes after the line, in base64.
+const header = "# volley-signature: ed25519 "
+
+// Sign returns the pack with a signature on its first line, which to TOML is a
+// comment. One that is there is replaced. With OpenSSL instead of this function:
 //
 //	openssl genpkey -algorithm ed25519 -out key.pem
 //	openssl pkey -in key.pem -pubout -out public.pem
 //	openssl pkeyutl -sign -rawin -inkey key.pem -in pack.toml -out pack.sig
 //	(printf '# volley-signature: ed25519 %s\n' "$(base64 -w0 pack.sig)"; cat pack.toml) > signed.toml
-const header = "# volley-signature: ed25519 "
-
-// Sign returns the pack with a signature on its first line. One that is there is
-// replaced.
 func Sign(pack []byte, key ed25519.PrivateKey) []byte {
 	if _, body, ok := split(pack); ok {
 		pack = body

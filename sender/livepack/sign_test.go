@@ -48,7 +48,7 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-// The files of testdata were made by openssl with the commands that header tells.
+// The files of testdata were made by openssl with the commands that Sign tells.
 func TestPacksSignedByOpenSSL(t *testing.T) {
 	read := func(name string) []byte {
 		data, err := os.ReadFile("testdata/" + name)
