@@ -15,6 +15,10 @@
 //   - A block of our IP address or domain never marks a recipient bad.
 //   - A reply that came before RCPT is never about a recipient.
 //
+// [Parse] reads the mails that come back later: delivery reports, bounces of
+// every other form, complaints, automatic replies. A [Codec] makes return paths
+// and identifiers by which such a report finds its recipient again.
+//
 // What happened without a server's reply (a connection that failed, a name
 // that does not exist, a lifetime that is over) is a Reply too: see [Local].
 package bounce

@@ -45,6 +45,23 @@ func (s Status) String() string {
 	return fmt.Sprintf("%d.%d.%d", s[0], s[1], s[2])
 }
 
+// MarshalText gives the code as String does.
+func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText gives.
+func (s *Status) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*s = Status{}
+		return nil
+	}
+	parsed, ok := ParseStatus(string(text))
+	if !ok {
+		return fmt.Errorf("bounce: %q is no enhanced status code, such as 5.1.1 (RFC 3463)", text)
+	}
+	*s = parsed
+	return nil
+}
+
 // Reply is what a server said (RFC 5321 §4.2), or, with Code 0, what happened
 // instead: a connection that failed, a name that does not resolve, a lifetime
 // that is over. Then Status and Text are Volley's own words for it.

@@ -25,7 +25,7 @@ func TestReadmePrograms(t *testing.T) {
 	programs := 0
 	for _, block := range goBlock.FindAllSubmatch(readme, -1) {
 		source := string(block[1])
-		if !strings.HasPrefix(source, "package main\n") {
+		if !strings.Contains(source, "package main\n") {
 			continue
 		}
 		programs++
