@@ -32,6 +32,9 @@ func middleman(t *testing.T, sb *sendertest.Sandbox, head func(*bufio.Reader, ne
 			all.Go(func() {
 				defer client.Close()
 				r := bufio.NewReader(client)
+				if _, err := r.Peek(1); err != nil {
+					return // given up: the Sender was shut down meanwhile
+				}
 				server, err := sb.Dial(context.Background(), "tcp", head(r, client))
 				if err != nil {
 					t.Error(err)
