@@ -24,8 +24,10 @@ type Retry struct {
 	MaxAttempts int
 
 	// Pause is how long a destination is held after a reply that asks us to
-	// slow down without saying how long. It doubles each time until something is
-	// delivered, up to MaxPause. 0 = 1 minute and 1 hour.
+	// slow down without saying how long, where its Controller does not see to that
+	// itself (throttle.Adapter): then only the refused recipient waits so long. It
+	// doubles each time until something is delivered, up to MaxPause. 0 = 1 minute
+	// and 1 hour.
 	Pause, MaxPause time.Duration
 }
 

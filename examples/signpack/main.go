@@ -3,6 +3,8 @@
 //
 //	openssl genpkey -algorithm ed25519 -out key.pem
 //	signpack -key key.pem profiles < profiles.toml > profiles.pack
+//
+// Without arguments it shows what happens to packs, good and forged.
 package main
 
 import (
@@ -21,10 +23,17 @@ import (
 func main() {
 	key := flag.String("key", "key.pem", "file with the private key, PEM")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: signpack [-key key.pem] profiles|rules < pack.toml > signed.pack")
+		fmt.Fprintln(os.Stderr, "usage: signpack [-key key.pem] profiles|rules < pack.toml > signed.pack\n       signpack (a demonstration)")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if flag.NArg() == 0 && flag.NFlag() == 0 {
+		if err := demo(os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "signpack:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if flag.NArg() != 1 {
 		flag.Usage()
 		os.Exit(2)
@@ -72,5 +81,5 @@ func targetOf(kind string) (livepack.Target, error) {
 	case "rules":
 		return livepack.Rules(func(*bounce.Rules) {}, livepack.RuleClamp{}), nil
 	}
-	return livepack.Target{}, fmt.Errorf("unknown kind of pack %q", kind)
+	return livepack.Target{}, fmt.Errorf("unknown kind of pack %q: use profiles or rules", kind)
 }
