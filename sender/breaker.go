@@ -35,9 +35,12 @@ func (b *Breaker) check(bad func(string, ...any)) {
 	if b.Sample < 0 || b.Period < 0 || b.Hold < 0 {
 		bad("Breaker: Sample, Period and Hold must not be negative; 0 means the default")
 	}
-	for name, part := range map[string]*float64{"HardBounces": &b.HardBounces, "Blocks": &b.Blocks, "Complaints": &b.Complaints} {
-		if *part < 0 || *part > 1 {
-			bad("Breaker.%s is %v: it is a part, from 0 to 1", name, *part)
+	for _, p := range []struct {
+		name string
+		part float64
+	}{{"HardBounces", b.HardBounces}, {"Blocks", b.Blocks}, {"Complaints", b.Complaints}} {
+		if !(p.part >= 0 && p.part <= 1) { // NaN neither
+			bad("Breaker.%s is %v: it is a part, from 0 to 1", p.name, p.part)
 		}
 	}
 	setDefault(&b.Period, time.Hour)

@@ -217,10 +217,13 @@ func checkNumbers(c *Config, bad func(string, ...any)) {
 		c.Port = 25
 	}
 	t := &c.Timeouts
-	for name, d := range map[string]time.Duration{"Connect": t.Connect, "Greeting": t.Greeting, "Hello": t.Hello, "TLS": t.TLS,
-		"Auth": t.Auth, "Mail": t.Mail, "Rcpt": t.Rcpt, "Data": t.Data, "Block": t.Block, "Dot": t.Dot, "Quit": t.Quit} {
-		if d < 0 {
-			bad("Timeouts.%s is %v: it must be positive, or 0 for the default", name, d)
+	for _, d := range []struct {
+		name string
+		time.Duration
+	}{{"Connect", t.Connect}, {"Greeting", t.Greeting}, {"Hello", t.Hello}, {"TLS", t.TLS}, {"Auth", t.Auth}, {"Mail", t.Mail},
+		{"Rcpt", t.Rcpt}, {"Data", t.Data}, {"Block", t.Block}, {"Dot", t.Dot}, {"Quit", t.Quit}} {
+		if d.Duration < 0 {
+			bad("Timeouts.%s is %v: it must be positive, or 0 for the default", d.name, d.Duration)
 		}
 	}
 }

@@ -378,15 +378,13 @@ func (d *dest) recovered(set string) {
 	delete(d.site.dead, set)
 }
 
-// forgetAfter is longer than any window of a Controller that does not say
-// itself when it has nothing to remember.
-const forgetAfter = 25 * time.Hour
-
 // forgettable reports whether a new destination would know as much.
 func (d *dest) forgettable(now time.Time) bool {
-	settled := d.used.Add(forgetAfter)
-	if c, ok := d.ctl.(throttle.Settler); ok {
-		settled = c.Settled(now)
-	}
-	return now.After(d.heldUntil) && now.After(settled)
+	return !now.Before(d.heldUntil) && settled(d.ctl, now)
+}
+
+// settled reports whether a Controller may be dropped: see throttle.Settler.
+func settled(c throttle.Controller, now time.Time) bool {
+	s, ok := c.(throttle.Settler)
+	return ok && !s.Settled(now).After(now)
 }

@@ -12,7 +12,14 @@ type hold struct {
 
 func (h *hold) set(until time.Time, why string) { h.until, h.why = until, why }
 
-// holdOf returns that of a stream at this site.
+// forgettable reports whether a new one would know as much: nothing is held, and
+// what was counted is older than the breaker's period.
+func (h *hold) forgettable(now time.Time, period time.Duration) bool {
+	return !now.Before(h.until) && now.Sub(h.tally.since) >= period
+}
+
+// holdOf returns that of a stream at this site. A stream that is new here is
+// held as all are.
 func (q *queue) holdOf(stream string) *hold {
 	for _, h := range q.holds {
 		if h.stream == stream {
@@ -20,15 +27,18 @@ func (q *queue) holdOf(stream string) *hold {
 		}
 	}
 	h := &hold{stream: stream}
+	for _, all := range q.holds {
+		if all.stream == "*" {
+			h.set(all.until, all.why)
+		}
+	}
 	q.holds = append(q.holds, h)
 	return h
 }
 
-// hold keeps the mail of a stream, "*" for all that are known here, until then.
+// hold keeps the mail of a stream, "*" for all, until then. It never shortens.
 func (q *queue) hold(stream string, until time.Time, why string) {
-	if stream != "*" {
-		q.holdOf(stream)
-	}
+	q.holdOf(stream)
 	for _, h := range q.holds {
 		if (stream == "*" || h.stream == stream) && until.After(h.until) {
 			h.set(until, why)
@@ -47,9 +57,10 @@ func (q *queue) resume(stream string) {
 }
 
 // Hold keeps the mail of a stream back: at one site, as Result.Site and
-// Snapshot name it, or, with site "", at all sites that have mail now. It holds
-// until then, or until Resume. Transactions on the wire go on. "*" means every
-// stream.
+// Snapshot name it, or, with site "", at all sites that mail went to lately. A
+// site that no mail went to yet is not held: hold it when the first mail waits
+// there. It holds until then, or until Resume; it does not shorten a hold that
+// lasts longer. Transactions on the wire go on. "*" means every stream.
 func (s *Sender) Hold(stream, site string, until time.Time) {
 	s.sched.box.put(schedMsg{kind: schedTell, name: site, tell: siteMsg{kind: siteHold, stream: stream, until: until}})
 }

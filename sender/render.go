@@ -136,7 +136,7 @@ func prepend(b *smtp.Body, p []byte) {
 func mendLines(b *smtp.Body) error {
 	msg := b.Buf[b.Start:]
 	if len(msg) == 0 {
-		return errors.New("Message.Content wrote nothing")
+		return errors.New("Message.Content wrote nothing: it must write the mail at each attempt; a strings.Reader or bytes.Buffer is empty at the second")
 	}
 	if i := bytes.IndexByte(msg, 0); i >= 0 {
 		return fmt.Errorf("the mail has a NUL at octet %d: encode binary parts in base64 (RFC 5322 §2.1)", i)

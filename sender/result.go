@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/volleymail/volley/bounce"
 )
@@ -72,7 +73,10 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString("sender: ")
-	if e.Recipient != "" {
+	switch {
+	case strings.ContainsFunc(e.Recipient, unicode.IsControl): // would make lines of its own in a log
+		fmt.Fprintf(&b, "<%q>: ", e.Recipient)
+	case e.Recipient != "":
 		fmt.Fprintf(&b, "<%s>: ", e.Recipient)
 	}
 	if e.Host != "" {

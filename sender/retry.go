@@ -39,11 +39,14 @@ func (r *Retry) check(bad func(string, ...any)) {
 			bad("Retry.Schedule[%d] is %v: each wait must be positive", i, d)
 		}
 	}
-	if r.Jitter > 1 {
+	if !(r.Jitter <= 1) { // NaN neither
 		bad("Retry.Jitter is %v: it must be at most 1", r.Jitter)
 	}
 	if r.Lifetime < 0 || r.MaxAttempts < 0 || r.Pause < 0 || r.MaxPause < 0 {
 		bad("Retry: Lifetime, MaxAttempts, Pause and MaxPause must not be negative; 0 means the default")
+	}
+	if r.MaxPause > 0 && r.MaxPause < r.Pause {
+		bad("Retry.MaxPause is %v, less than Pause, %v: make it as long or leave it 0", r.MaxPause, r.Pause)
 	}
 	if len(r.Schedule) == 0 {
 		r.Schedule = defaultSchedule

@@ -371,6 +371,14 @@ func (st *site) reject(f *failure, set string, now time.Time) {
 // forgettable reports whether a parked site without items remembers nothing
 // that a new one would not know. The scheduler asks while it is parked.
 func (st *site) forgettable(now time.Time) bool {
+	if st.shared != nil && !settled(st.shared, now) {
+		return false
+	}
+	for _, h := range st.queue.holds {
+		if !h.forgettable(now, st.s.cfg.Breaker.Period) {
+			return false
+		}
+	}
 	for _, d := range st.dests {
 		if !d.forgettable(now) {
 			return false

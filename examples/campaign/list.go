@@ -80,8 +80,11 @@ func parseList(name string, in io.Reader, first int) (*list, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
+		if errors.Is(err, csv.ErrFieldCount) {
 			return nil, fmt.Errorf("%s: row %d: %w: each row needs a cell for each of the %d columns", name, l.number(len(l.rows)), err, len(columns))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: row %d: %w: put cells that have quotes in quotes, and double those within", name, l.number(len(l.rows)), err)
 		}
 		l.rows = append(l.rows, cells)
 	}
@@ -105,6 +108,9 @@ func (l *list) nameColumns() error {
 		l.columns[i] = name
 	}
 	if l.email < 0 {
+		if len(l.columns) == 1 && strings.ContainsAny(l.columns[0], ";\t") {
+			return fmt.Errorf("%s: the first row is %q: separate the columns with commas", l.name, l.columns[0])
+		}
 		return fmt.Errorf("%s: no column is named email, there are: %s", l.name, strings.Join(l.columns, ", "))
 	}
 	return nil

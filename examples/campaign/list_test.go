@@ -25,6 +25,8 @@ func TestParseListErrors(t *testing.T) {
 	for _, tc := range []struct{ name, input, want string }{
 		{"empty", "", "the file is empty"},
 		{"only names", "email,first\n", "no recipient below"},
+		{"semicolons", "email;first\na@example.com;Ann\n", "separate the columns with commas"},
+		{"quotes", "email,first\na@example.com,the \"boss\"\n", "double those within"},
 		{"no email", "mail,first\na@example.com,Ann\n", "no column is named email, there are: mail, first"},
 		{"double column", "email,first,first\na@example.com,Ann,Ann\n", `column 3 is named "first"`},
 		{"nameless column", "email,,first\na@example.com,Ann,Ann\n", "column 2"},

@@ -52,8 +52,12 @@ func plain(err error) error {
 func checkAddress(addr string) error {
 	a, err := mail.ParseAddress(addr)
 	switch {
-	case err != nil:
-		return plain(err)
+	case addr == "":
+		return errors.New("there is no address")
+	case !strings.Contains(addr, "@"):
+		return errors.New("there is no @")
+	case err != nil: // in the words of a grammar
+		return errors.New("it is malformed, the form is ann@example.com")
 	case a.Address != addr:
 		return errors.New("there is more than the address")
 	case !strings.Contains(domainOf(addr), ".") && !strings.HasPrefix(domainOf(addr), "["):
