@@ -49,11 +49,14 @@ type Config struct {
 	Resolver mx.Resolver
 
 	// Policy sets the limits of each destination. nil = throttle.Profiles(), the
-	// built-in profiles of mailbox providers, which also learn from replies.
+	// built-in profiles of mailbox providers, which also learn from replies. A
+	// destination whose limits are mistaken (throttle.Limits.Validate) is
+	// suspended: the Logger is warned and Snapshot says why.
 	Policy throttle.Policy
 
-	// Classify understands replies. nil = bounce.Classify. Rules that are updated
-	// while mail goes out are in package livepack's RuleSet.
+	// Classify understands servers' replies; failures without one are judged by
+	// bounce.Classify. nil = bounce.Classify. Rules that are updated while mail
+	// goes out are in package livepack's RuleSet.
 	Classify func(bounce.Reply) bounce.Class
 
 	// Signer signs each mail of streams that have no Signer of their own.

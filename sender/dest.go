@@ -36,6 +36,7 @@ type dest struct {
 	used      time.Time
 	moved     time.Time // it began a message or a connection
 	recent    tally     // deliveries, for the rate that Snapshot tells
+	suspended bool      // its Controller allows no connection, without saying until when: it was told
 }
 
 // maxRcpts is how many recipients every server must take in a transaction

@@ -55,7 +55,7 @@ func (j *job) suppress(c *session, now time.Time) *failure {
 	for i, it := range j.items {
 		var reason string
 		var suppressed bool
-		err := guard(func() (err error) {
+		err := s.guard(func() (err error) {
 			reason, suppressed, err = s.cfg.Suppression.Suppressed(j.run.ctx, it.recipient(), it.msg.Stream)
 			return err
 		})

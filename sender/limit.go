@@ -47,8 +47,14 @@ func (d *dest) conns(now time.Time) throttle.Conns {
 	if !c.Next.After(now) {
 		c.Next = time.Time{} // a past one means go, not look again at once
 	}
-	if c.Max == 0 && c.Next.IsZero() {
+	if suspended := c.Max == 0 && c.Next.IsZero(); suspended {
 		c.Next = now.Add(suspendedLook)
+		if !d.suspended {
+			d.site.s.cfg.log.Warn("destination suspended by its Policy", "site", d.site.name, "source", d.source.Name, "why", detailOf(d.ctl, now).Limit)
+		}
+		d.suspended = true
+	} else {
+		d.suspended = false
 	}
 	sh := d.site.shared
 	if sh == nil {

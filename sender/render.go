@@ -70,7 +70,7 @@ func (s *Sender) render(m *Message, signer Signer, to []string, id uint64, born,
 
 func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string, id uint64, born, now time.Time) (bool, error) {
 	w := bodyWriter{buf: grow(b.Buf[:0], frontRoom), max: s.cfg.MaxMessageSize}
-	err := guard(func() error { _, err := m.Content.WriteTo(&w); return err })
+	err := s.guard(func() error { _, err := m.Content.WriteTo(&w); return err })
 	b.Buf, b.Start = w.buf, frontRoom
 	if err != nil {
 		return false, fmt.Errorf("Message.Content: %w", err)
@@ -90,7 +90,7 @@ func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string
 	}
 	if signer != nil {
 		var fields []byte
-		err := guard(func() (err error) { fields, err = signer.Sign(now, m.From, to, b.Buf[b.Start:]); return err })
+		err := s.guard(func() (err error) { fields, err = signer.Sign(now, m.From, to, b.Buf[b.Start:]); return err })
 		if err != nil {
 			return false, fmt.Errorf("Signer: %w", err)
 		}
@@ -108,11 +108,12 @@ func grow(buf []byte, n int) []byte {
 }
 
 // guard calls the user's code. A panic in it must cost this message and not the
-// process.
-func guard(f func() error) (err error) {
+// process; where it was goes to the Logger.
+func (s *Sender) guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			s.cfg.log.Error("panic in the caller's code", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
 	return f()

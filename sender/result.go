@@ -27,7 +27,8 @@ const (
 	// Unknown: the connection was lost after the end of the message was out
 	// and before the reply. Sending again may deliver it twice.
 	Unknown
-	// Suppressed: never tried, because Config.Suppression said so.
+	// Suppressed: Config.Suppression said so before the first attempt, or before
+	// a later one: see Result.Attempts.
 	Suppressed
 )
 

@@ -27,8 +27,9 @@ type Destination struct {
 	Conns    int // connections open or opening
 	Idle     int // of these, those without work
 
-	// Binding says what holds mail back now: a limit such as "20/s", "held",
-	// "connections", or "" if nothing does.
+	// Binding says what holds mail back now: a limit such as "20/s", "rate" where
+	// the Controller does not name it, "held", "connections", or "" if nothing
+	// does. Streams that are held are in Streams.
 	Binding string
 	Rule    string       // what set that limit: id of a trigger or profile, "" = plain limits
 	Until   time.Time    // when that ends, zero if it is not known

@@ -26,11 +26,11 @@ func main() {
 	}
 	sandbox.AddHost("mx.example.com", sendertest.Behavior{})
 	sandbox.AddDomain("example.com", "mx.example.com")
-	// Without Resolver and Dial this is real mail, from this machine.
-	s, err := sender.New(sender.Config{Hostname: "mail.shop.example", Resolver: sandbox.Resolver(), Dial: sandbox.Dial})
+	s, err := sender.New(sender.Config{Hostname: "mail.shop.example", Resolver: sandbox.Resolver(), Dial: sandbox.Dial}) // without the last two: real mail
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer s.Shutdown(context.Background())
 	for _, r := range s.SendAll(context.Background(),
 		&sender.Message{From: "bounces@shop.example", To: []string{"ann@example.com"}, Content: hello("ann@example.com")},
 		&sender.Message{From: "bounces@shop.example", To: []string{"bob@nowhere.example"}, Content: hello("bob@nowhere.example")}) {
