@@ -36,6 +36,7 @@ type dest struct {
 	used      time.Time
 	moved     time.Time // it began a message or a connection
 	recent    tally     // deliveries, for the rate that Snapshot tells
+	load      load      // how much a connection carries here
 	suspended bool      // its Controller allows no connection, without saying until when: it was told
 }
 
@@ -66,7 +67,7 @@ func (d *dest) serve(now time.Time) {
 			d.answer(c, probe)
 			return
 		}
-		if c.full(d.conns(now).Messages) {
+		if c.full(d.conns(now).Messages, now) {
 			c.leaving = true
 			d.answer(c, nil)
 			continue
@@ -95,7 +96,7 @@ func (d *dest) asked(c *session, inFlight bool, now time.Time) {
 		d.probed = nil
 	}
 	conns := d.conns(now)
-	if c.leaving || d.site.stopping || c.full(conns.Messages) || len(d.sessions)-d.leavingCount() > conns.Max {
+	if c.leaving || d.site.stopping || c.full(conns.Messages, now) || len(d.sessions)-d.leavingCount() > conns.Max {
 		c.leaving = true
 		d.answer(c, nil)
 		return

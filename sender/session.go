@@ -128,7 +128,10 @@ func (c *session) tls() bool { return c.open != nil && c.open.TLS() != nil }
 
 // full reports whether the connection has carried as many messages as the
 // limit or the server allow (RFC 9422 §4.1 MAILMAX).
-func (c *session) full(limit int) bool {
+func (c *session) full(limit int, now time.Time) bool {
+	if n := c.dest.load.known(now); n > 0 && (limit == 0 || n < limit) {
+		limit = n
+	}
 	if n := c.open.MaxMessages(); n > 0 && (limit == 0 || n < limit) {
 		limit = n
 	}

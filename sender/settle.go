@@ -90,6 +90,7 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 			st.watch(it)
 		}
 	case reply.Code == 421 && c.sent > 0 && st.undecided(it, now):
+		d.load.learn(f.class, c.sent, now)
 		return false // the server closes this connection, nothing more
 	case hard && f.class.Permanent:
 		it.tries++
