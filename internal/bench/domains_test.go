@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/volleymail/volley/mx"
 	"github.com/volleymail/volley/sender"
 	"github.com/volleymail/volley/sender/sendertest"
+	"github.com/volleymail/volley/throttle"
 )
 
 // ownSites is a Resolver by which each domain is a site of its own, at one host.
@@ -46,7 +48,9 @@ func BenchmarkDomains(b *testing.B) {
 			for range b.N {
 				sb := sendertest.Start(b, sendertest.Options{Memory: true, CountOnly: true})
 				h := sb.AddHost("mx.example", sendertest.Behavior{Without: sendertest.StartTLS})
-				s, err := sender.New(sender.Config{Hostname: "sender.example", Resolver: ownSites{h.Addr()}, Dial: sb.Dial})
+				quick, err := throttle.LoadProfiles(strings.NewReader("version = \"1\"\n[default]\nidle = \"1s\"\n"))
+				require.NoError(b, err)
+				s, err := sender.New(sender.Config{Hostname: "sender.example", Resolver: ownSites{h.Addr()}, Dial: sb.Dial, Policy: throttle.Profiles(quick)})
 				require.NoError(b, err)
 				before, used := inUse(), cpu()
 				sent := 0
