@@ -35,14 +35,12 @@ func (b *budget) waiting() bool { return b.none.len()+b.some.len() > 0 }
 func (b *budget) grant(d *dest) {
 	b.free--
 	b.held[d.site]++
-	d.site.held++
 	d.site.box.put(siteMsg{kind: siteGrant, dest: d})
 }
 
 // release takes a connection back and gives it to who waits.
 func (b *budget) release(d *dest) {
 	b.free++
-	d.site.held--
 	if b.held[d.site]--; b.held[d.site] == 0 {
 		delete(b.held, d.site)
 	}

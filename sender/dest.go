@@ -33,7 +33,6 @@ type dest struct {
 	failures  int       // failed connections in a row
 	growAt    time.Time // no more connections before: one failed while others worked
 	crowd     int       // how many those were
-	used      time.Time
 	moved     time.Time // it began a message or a connection
 	recent    tally     // deliveries, for the rate that Snapshot tells
 	load      load      // how much a connection carries here
@@ -227,7 +226,7 @@ func (d *dest) granted(now time.Time) {
 	d.sessions = append(d.sessions, c)
 	d.observe(now, throttle.Feedback{Event: throttle.Opening})
 	d.opening++
-	d.used, d.moved = now, now
+	d.moved = now
 	go c.run(it.domain.servers.Load())
 }
 

@@ -125,7 +125,7 @@ func TestHostileServers(t *testing.T) {
 // A campaign through servers that fail at random, with a context that ends and
 // a Shutdown in the middle, in many variations.
 func TestNothingLostNothingTwice(t *testing.T) {
-	for seed := range uint64(15) {
+	for seed := range uint64(40) {
 		synctest.Test(t, func(t *testing.T) {
 			luck := rand.New(rand.NewPCG(seed, 1))
 			sb := sendertest.Start(t, sendertest.Options{Memory: true, Seed: seed})
@@ -184,7 +184,7 @@ func TestNothingLostNothingTwice(t *testing.T) {
 
 // No window sees more messages than the limit allows, at the server.
 func TestNoWindowIsOvershot(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
 			luck := rand.New(rand.NewPCG(seed, 2))
 			sb := sendertest.Start(t, sendertest.Options{Memory: true, Seed: seed})

@@ -30,7 +30,7 @@ func (d *dest) take(now time.Time) {
 	if d.site.shared != nil {
 		d.site.shared.Take(now)
 	}
-	d.used, d.moved = now, now
+	d.moved = now
 	start := d.claim()
 	d.vtime = start + 1/d.weight()
 	d.site.vnow = max(d.site.vnow, start)

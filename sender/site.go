@@ -25,7 +25,6 @@ type site struct {
 
 	awake   bool      // it has a goroutine; owned by the scheduler
 	wakeAt  time.Time // parked with items until then; zero = without; owned by the scheduler
-	held    int       // connections out of the budget; owned by the scheduler
 	alarmAt time.Time // when an alarm will ring for it; zero = none is set; owned by the scheduler
 
 	queue    queue
