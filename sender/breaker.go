@@ -103,7 +103,7 @@ var forever = time.Unix(1<<40, 0)
 // that is too much.
 func (st *site) count(stream string, now time.Time, note func(*counts)) {
 	b := &st.s.cfg.Breaker
-	h := st.queue.holdOf(stream)
+	h := st.backlog.holdOf(stream)
 	note(h.tally.at(now, b.Period))
 	why := b.verdict(h.tally.sum())
 	if why == "" || now.Before(h.until) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -63,6 +64,17 @@ type Config struct {
 	// nil = not signed, which large receivers refuse.
 	Signer Signer
 
+	// Templates write the mails of Messages that name one, at each attempt.
+	Templates map[string]Template
+
+	// Queue keeps what Submit takes until its end is known and told: package
+	// sender/spool has one in a file. nil = there is only Send.
+	Queue Queue
+
+	// QueueWindow bounds the recipients of each stream that are in memory out of
+	// the Queue. 0 = 20,000.
+	QueueWindow int
+
 	// Suppression is asked right before each attempt. nil = nobody is suppressed.
 	Suppression Suppression
 
@@ -117,6 +129,14 @@ type Signer interface {
 	// Sign returns complete header fields, each ended by CRLF, to be put before
 	// msg, which is the whole mail as it goes out. from and to are its envelope.
 	Sign(now time.Time, from string, to []string, msg []byte) ([]byte, error)
+}
+
+// Template writes a mail, header and body, from a recipient's data. The Templates
+// of text/template and html/template are such; package sender/letter makes one
+// that composes the whole mail. It is used by many goroutines at once, and must
+// write the same each time.
+type Template interface {
+	Execute(w io.Writer, data any) error
 }
 
 // Suppression says who must not be mailed.
@@ -207,6 +227,7 @@ func checkNumbers(c *Config, bad func(string, ...any)) {
 	}{
 		{"MaxConns", &c.MaxConns, 1000},
 		{"Window", &c.Window, defaultWindow},
+		{"QueueWindow", &c.QueueWindow, 20_000},
 		{"MaxMessageSize", &c.MaxMessageSize, 64 << 20},
 	} {
 		switch {

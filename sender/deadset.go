@@ -35,14 +35,14 @@ func (st *site) bury(set string, f *failure, now time.Time) {
 	}
 	d.failures++
 	d.until = now.Add(st.s.cfg.Retry.wait(d.failures, f.class.RetryAfter, rand.Uint64()))
-	st.queue.filterReady(func(it *item) bool {
+	st.backlog.filterReady(func(it *item) bool {
 		if it.set() != set {
 			return true
 		}
 		it.last = f
 		it.tries++
 		if !st.s.over(it, st.name, d.until, now) {
-			st.queue.postpone(it, d.until)
+			st.backlog.postpone(it, d.until)
 		}
 		return false
 	})

@@ -48,7 +48,7 @@ const maxRcpts = 100
 const lostLimit = 3
 
 // open counts the items that the destination may take now.
-func (d *dest) open(now time.Time) int { return d.site.queue.open(d.source.Name, now) }
+func (d *dest) open(now time.Time) int { return d.site.backlog.open(d.source.Name, now) }
 
 func (d *dest) held(now time.Time) bool { return now.Before(d.heldUntil) }
 
@@ -216,7 +216,7 @@ func (d *dest) granted(now time.Time) {
 		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
 		return
 	}
-	it := d.site.queue.wanting(d.source.Name, d.underWay(), now)
+	it := d.site.backlog.wanting(d.source.Name, d.underWay(), now)
 	if it == nil {
 		d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
 		return
@@ -356,7 +356,7 @@ func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Ti
 	d.site.s.cfg.log.Error("we are blocked", "site", d.site.name, "source", d.source.Name, "stream", stream,
 		"scope", f.class.Scope.String(), "category", f.class.Category.String(), "reply", f.reply.String())
 	if f.class.Scope == bounce.ScopeSenderDomain {
-		d.site.queue.hold(stream, until, f.reply.String())
+		d.site.backlog.hold(stream, until, f.reply.String())
 		return until
 	}
 	d.holdUntil(until, f.reply, now)
@@ -368,7 +368,7 @@ func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Ti
 
 func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {
 	d.heldUntil, d.heldBy = until, why
-	d.site.queue.unstick(d.source.Name)
+	d.site.backlog.unstick(d.source.Name)
 	d.site.s.cfg.log.Warn("destination held", "site", d.site.name, "source", d.source.Name, "until", until, "reply", why.String())
 	d.site.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
 }

@@ -20,26 +20,26 @@ func (h *hold) forgettable(now time.Time, period time.Duration) bool {
 
 // holdOf returns that of a stream at this site. A stream that is new here is
 // held as all are.
-func (q *queue) holdOf(stream string) *hold {
-	for _, h := range q.holds {
+func (b *backlog) holdOf(stream string) *hold {
+	for _, h := range b.holds {
 		if h.stream == stream {
 			return h
 		}
 	}
 	h := &hold{stream: stream}
-	for _, all := range q.holds {
+	for _, all := range b.holds {
 		if all.stream == "*" {
 			h.set(all.until, all.why)
 		}
 	}
-	q.holds = append(q.holds, h)
+	b.holds = append(b.holds, h)
 	return h
 }
 
 // hold keeps the mail of a stream, "*" for all, until then. It never shortens.
-func (q *queue) hold(stream string, until time.Time, why string) {
-	q.holdOf(stream)
-	for _, h := range q.holds {
+func (b *backlog) hold(stream string, until time.Time, why string) {
+	b.holdOf(stream)
+	for _, h := range b.holds {
 		if (stream == "*" || h.stream == stream) && until.After(h.until) {
 			h.set(until, why)
 		}
@@ -47,8 +47,8 @@ func (q *queue) hold(stream string, until time.Time, why string) {
 }
 
 // resume lets the stream go on.
-func (q *queue) resume(stream string) {
-	for _, h := range q.holds {
+func (b *backlog) resume(stream string) {
+	for _, h := range b.holds {
 		if stream == "*" || h.stream == stream {
 			h.set(time.Time{}, "")
 			h.tally = tally{}

@@ -101,7 +101,7 @@ func (d *dest) observe(now time.Time, f throttle.Feedback) {
 func (d *dest) heed(ctl throttle.Controller, now time.Time) {
 	if a, ok := ctl.(throttle.Advisor); ok {
 		for _, advice := range a.Advice(now) {
-			d.site.queue.hold(advice.Hold, advice.Until, advice.Why)
+			d.site.backlog.hold(advice.Hold, advice.Until, advice.Why)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/wneessen/go-mail"
 )
@@ -23,14 +24,23 @@ import (
 //
 // A Message must not be changed while the Sender has it.
 type Message struct {
-	ID      string            // the caller's key, comes back on every Result; may be empty
-	Stream  string            // a key of Config.Streams, or ""
-	From    string            // return path: where bounces go, such as "bounces+42@example.com"; "" is the null reverse-path
-	To      []string          // recipients' addresses; nobody else gets the mail, whatever its header says
-	Content io.WriterTo       // the mail: header, empty line, body
-	Engaged bool              // the recipients read our mail: goes first within its stream
-	DSN     *DSN              // delivery status notifications asked of the receiver, nil = its default
-	Tags    map[string]string // come back on every Result and Event
+	ID       string   // the caller's key, comes back on every Result; Submit needs it: with the recipient it names a delivery
+	Stream   string   // a key of Config.Streams, or ""
+	Campaign string   // what it is part of: can be suspended and canceled as a whole; may be empty
+	From     string   // return path: where bounces go, such as "bounces+42@example.com"; "" is the null reverse-path
+	To       []string // recipients' addresses; nobody else gets the mail, whatever its header says
+
+	Content  io.WriterTo // the mail: header, empty line, body
+	Template string      // instead of Content: a key of Config.Templates, which writes the mail from Data
+	Data     any         // for the Template. Submit keeps it as JSON: see Sender.Submit
+
+	Engaged   bool              // the recipients read our mail: goes first within its stream
+	NotBefore time.Time         // scheduled start, zero = at once
+	Zone      string            // recipients' time zone for Stream.Hours, such as "Europe/Berlin"; "" = Hours.Zone
+	DSN       *DSN              // delivery status notifications asked of the receiver, nil = its default
+	Tags      map[string]string // come back on every Result and Event
+
+	queued *Taken // nil unless it comes from the Queue
 }
 
 // DSN asks the receiving server for delivery status notifications (RFC 3461).

@@ -1,319 +1,164 @@
 package sender
 
 import (
-	"container/heap"
+	"context"
+	"slices"
 	"time"
+
+	"github.com/volleymail/volley/bounce"
 )
 
-// queue holds the items of a site: those that can go, in a lane for each
-// stream and pool of sources, and those that wait for their time. Owned by the site.
-type queue struct {
-	s      *Sender
-	lanes  []*lane
-	holds  []*hold // one for each stream
-	later  later
-	vnow   float64 // virtual time: that of the lane served last
-	passed int     // permits in a row that went past a lane of lower priority
+// A Queue keeps submitted mail until the end of each recipient is known and
+// told: package sender/spool has one in a file. Use Config.Queue and the
+// Sender's methods; these are for those who write a Queue, whose methods must
+// be safe for concurrent use. One Sender at a time uses a Queue.
+//
+// Times are those that the Sender passes: a Queue has no clock.
+type Queue interface {
+	// Submit stores messages, checked by the Sender, and returns when a crash
+	// would not lose them. A pair of Message.ID and recipient (domains compared
+	// without case) that it was given before is passed over, though that one has
+	// ended. It blocks rather than collect in memory. After an error some of the
+	// messages may be stored. A message of a campaign that was canceled gives an
+	// error that wraps ErrCanceled.
+	Submit(ctx context.Context, now time.Time, msgs ...*Submission) error
+
+	// Take hands out recipients of a stream that are due: lines in turn, within a
+	// line by due time, and those of one message together. room tells how many
+	// a line may have; about max in all. What is handed out stays stored, and is
+	// not handed out again before a Change says Later or the Queue is opened
+	// anew. next is when more of those that were not passed over for want of room
+	// fall due, zero if there are none.
+	Take(ctx context.Context, stream string, now time.Time, max int, room func(Line) int) (taken []*Taken, next time.Time, err error)
+
+	// Write stores changes, in order, all or none, and returns when a crash would
+	// not lose them. It sets Seq of those that are Ended.
+	Write(ctx context.Context, now time.Time, changes []Change) error
+
+	// Results returns results that were not acknowledged and whose Seq is higher
+	// than after, by Seq, max at most.
+	Results(ctx context.Context, after int64, max int) ([]Ended, error)
+
+	// List returns recipients that have not ended and match, by ID, from the first
+	// after the one given.
+	List(ctx context.Context, match Selection, after int64, max int) ([]Queued, error)
+
+	// Reschedule sets the due time of what matches, has not ended and is not
+	// handed out, and returns how many these were.
+	Reschedule(ctx context.Context, match Selection, due time.Time) (int, error)
+
+	// Cancel ends about max recipients of a campaign that are not handed out, as
+	// Canceled, and refuses later ones. more means that there are others: call
+	// it again.
+	Cancel(ctx context.Context, campaign string, now time.Time, max int) (n int, more bool, err error)
+
+	// Uses names the streams and templates of what has not ended.
+	Uses(ctx context.Context) (streams, templates []string, err error)
+
+	// Save keeps a value under a name, nil to forget it; Load returns it, nil if
+	// there is none. The Sender keeps its suspensions so.
+	Save(ctx context.Context, name string, value []byte) error
+	Load(ctx context.Context, name string) ([]byte, error)
 }
 
-// lane is the mail of one stream that can go. Lanes of one priority share the
-// permits by weight: each permit costs a lane 1/share of virtual time, and the
-// lane that is least far goes first (start-time fair queueing). A lane that was
-// empty starts at the present, so rest earns no claim.
-type lane struct {
-	key      string // see laneKey
-	stream   string
-	priority int
-	share    float64
-	sources  map[string]bool // that may send it, nil = all
-	first    list            // engaged recipients
-	rest     list
-	sticky   map[string]*list // greylisted from a source: try the same again
-	vtime    float64
-	hold     *hold // of the stream
+// Submission is a message as a Queue stores it.
+type Submission struct {
+	*Message
+	Body []byte    // the mail, nil for a Template. The same Body of several messages is stored once
+	Data []byte    // Message.Data in JSON, nil if there is none
+	Due  time.Time // the first attempt
 }
 
-// patience is how many permits in a row may go to higher priorities while a
-// lower one waits: it gets the next.
-const patience = 10
-
-func (l *lane) len() int {
-	n := l.first.n + l.rest.n
-	for _, s := range l.sticky {
-		n += s.n
-	}
-	return n
+// Line is what a Queue keeps in order: mail of one campaign of one stream to one
+// domain. The domain is in lower case and A-labels; it is "" for recipients
+// that are malformed.
+type Line struct {
+	Domain, Stream, Campaign string
 }
 
-// open returns how many items source may take now.
-func (l *lane) open(source string, now time.Time) int {
-	if now.Before(l.hold.until) || l.sources != nil && !l.sources[source] {
-		return 0
-	}
-	n := l.first.n + l.rest.n
-	if s := l.sticky[source]; s != nil {
-		n += s.n
-	}
-	return n
+// Taken is recipients of one message in one Line.
+type Taken struct {
+	Line
+	Number     int64     // the message's, never used again; all its recipients share it
+	Message    *Message  // To is these recipients. Content reads a stored Body when it is asked; Data is a json.RawMessage
+	Born       time.Time // when it was submitted, or Message.NotBefore if that is later
+	Recipients []Waiting // as in Message.To
 }
 
-// list returns the list whose head source takes next.
-func (l *lane) list(source string) *list {
-	switch s := l.sticky[source]; {
-	case s != nil && s.n > 0:
-		return s
-	case l.first.n > 0:
-		return &l.first
-	default:
-		return &l.rest
-	}
+// Waiting is the state of a recipient that was handed out.
+type Waiting struct {
+	ID       int64 // the recipient's, never used again
+	Attempts int
+	Last     *Attempt // nil before the first
+	InFlight bool     // Sending was the last that was written of it: its fate is not known
+	Warned   bool     // a delay notice went out
 }
 
-// home is the list that an item belongs in.
-func (l *lane) home(it *item) *list {
-	if it.msg.Engaged {
-		return &l.first
-	}
-	return &l.rest
+// Attempt is how the last attempt ended.
+type Attempt struct {
+	Time   time.Time
+	Site   string
+	Source string
+	Reply  bounce.Reply
+	Class  bounce.Class
+	Err    string // what Error.Err said, "" if the reply says it all
 }
 
-func (l *lane) lists() []*list {
-	all := []*list{&l.first, &l.rest}
-	for _, s := range l.sticky {
-		all = append(all, s)
-	}
-	return all
+// ChangeKind says what became of a recipient.
+type ChangeKind uint8
+
+// The kinds of changes.
+const (
+	Sending      ChangeKind = iota // the end of the message may be on the wire from now on
+	NotSending                     // it was not sent after all; still handed out
+	Later                          // to be handed out again at Due: Attempts, Last and Warned are to be kept
+	EndedNow                       // Result is to be kept until it is acknowledged
+	Acknowledged                   // the Result with this Seq can go
+)
+
+// Change is what became of a recipient that was handed out. Each kind but
+// Sending takes back the InFlight of the recipient.
+type Change struct {
+	Kind     ChangeKind
+	ID       int64 // the recipient's; not for Acknowledged
+	Due      time.Time
+	Attempts int
+	Last     *Attempt
+	Warned   bool
+	Result   *Result     // Message is the one that was handed out
+	Seq      int64       // Acknowledged: of the Result; EndedNow: set by Write, growing
+	Notice   *Submission // to be submitted with the change, nil = none
 }
 
-// lane returns that of an item, made if it is new.
-func (q *queue) lane(it *item) *lane {
-	pool := q.s.pool(it)
-	key := laneKey(it.msg.Stream, pool)
-	for _, l := range q.lanes {
-		if l.key == key {
-			return l
-		}
-	}
-	st := q.s.cfg.Streams[it.msg.Stream]
-	l := &lane{key: key, stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1)), hold: q.holdOf(it.msg.Stream)}
-	if len(pool) > 0 {
-		l.sources = map[string]bool{}
-		for _, name := range pool {
-			l.sources[name] = true
-		}
-	}
-	q.lanes = append(q.lanes, l)
-	return l
+// Ended is a Result in the journal.
+type Ended struct {
+	Seq    int64
+	Result Result // Message has neither Content nor Data; To is the recipient
 }
 
-// enter returns the item's lane, set to the present if it was empty.
-func (q *queue) enter(it *item) *lane {
-	l := q.lane(it)
-	if l.len() == 0 {
-		l.vtime = max(l.vtime, q.vnow)
-	}
-	return l
+// Queued is a recipient that waits, or is on its way.
+type Queued struct {
+	ID int64 // by which List goes on
+	Line
+	MessageID string
+	Recipient string
+	Submitted time.Time // or Message.NotBefore, if that is later
+	Due       time.Time // next attempt; in the past for what is on its way
+	Attempts  int
+	Last      *Attempt
 }
 
-func (q *queue) len() int { return q.ready() + len(q.later) }
-
-// ready counts the items that can go, those of held lanes included.
-func (q *queue) ready() (n int) {
-	for _, l := range q.lanes {
-		n += l.len()
-	}
-	return n
+// Selection picks recipients: those that match every field that is set; within
+// a field any value will do. The zero Selection picks all.
+type Selection struct {
+	Sites      []string `json:"sites,omitempty"` // as Result.Site and Snapshot name them
+	Domains    []string `json:"domains,omitempty"`
+	Streams    []string `json:"streams,omitempty"`
+	Campaigns  []string `json:"campaigns,omitempty"`
+	Messages   []string `json:"messages,omitempty"` // Message.ID
+	Recipients []string `json:"recipients,omitempty"`
 }
 
-// open counts the items that source may take now.
-func (q *queue) open(source string, now time.Time) (n int) {
-	for _, l := range q.lanes {
-		n += l.open(source, now)
-	}
-	return n
-}
-
-// release returns when the next held lane with items is free, zero for never.
-func (q *queue) release(now time.Time) (t time.Time) {
-	for _, l := range q.lanes {
-		if now.Before(l.hold.until) && l.len() > 0 {
-			t = sooner(t, l.hold.until)
-		}
-	}
-	return t
-}
-
-// add puts a new item behind the others of its lane.
-func (q *queue) add(it *item) {
-	l := q.enter(it)
-	l.home(it).pushBack(it)
-}
-
-// putBack puts undecided items before the others of their lanes, in order.
-func (q *queue) putBack(items []*item) {
-	for i := len(items) - 1; i >= 0; i-- {
-		l := q.enter(items[i])
-		l.home(items[i]).pushFront(items[i])
-	}
-}
-
-// postpone keeps the item until it is due.
-func (q *queue) postpone(it *item, due time.Time) {
-	it.due = due.UnixNano()
-	heap.Push(&q.later, it)
-}
-
-// promote makes ready what is due, before what has not been tried yet. An item
-// for which stick names a source waits for that one.
-func (q *queue) promote(now time.Time, stick func(*item) string) {
-	var due []*item
-	for n := now.UnixNano(); len(q.later) > 0 && q.later[0].due <= n; {
-		due = append(due, heap.Pop(&q.later).(*item))
-	}
-	for i := len(due) - 1; i >= 0; i-- {
-		it := due[i]
-		l := q.enter(it)
-		source := stick(it)
-		if source == "" || l.sources != nil && !l.sources[source] {
-			l.home(it).pushFront(it)
-			continue
-		}
-		if l.sticky == nil {
-			l.sticky = map[string]*list{}
-		}
-		if l.sticky[source] == nil {
-			l.sticky[source] = &list{}
-		}
-		l.sticky[source].pushFront(it)
-	}
-}
-
-// unstick lets any source take what waited for this one.
-func (q *queue) unstick(source string) {
-	for _, l := range q.lanes {
-		if s := l.sticky[source]; s != nil {
-			l.rest.prepend(*s)
-			delete(l.sticky, source)
-		}
-	}
-}
-
-// nextDue returns when promote has something to do, the zero time for never.
-func (q *queue) nextDue() time.Time {
-	if len(q.later) == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, q.later[0].due)
-}
-
-// pick returns the lane that source serves next, and the one of lower priority
-// that would be next; nil if there is none.
-func (q *queue) pick(source string, now time.Time) (best, lower *lane) {
-	for _, l := range q.lanes {
-		if l.open(source, now) == 0 {
-			continue
-		}
-		switch {
-		case best == nil:
-			best = l
-		case l.priority == best.priority:
-			best = ahead(l, best)
-		case l.priority > best.priority:
-			best, lower = l, ahead(best, lower)
-		default:
-			lower = ahead(l, lower)
-		}
-	}
-	return best, lower
-}
-
-// turn picks the lane for a permit: that of the highest priority, but for one
-// permit in a while.
-func (q *queue) turn(source string, now time.Time) *lane {
-	best, lower := q.pick(source, now)
-	if lower == nil {
-		return best
-	}
-	if q.passed++; q.passed > patience {
-		q.passed = 0
-		return lower
-	}
-	return best
-}
-
-// ahead returns the lane that is least far; b may be nil.
-func ahead(a, b *lane) *lane {
-	if b == nil || a.vtime < b.vtime {
-		return a
-	}
-	return b
-}
-
-// take moves the next item for a connection of source to the servers called set,
-// and those of the same message and domain that follow it, to items, max at most.
-func (q *queue) take(items []*item, source, set string, max int, now time.Time) []*item {
-	l := q.turn(source, now)
-	if l == nil {
-		return items
-	}
-	from := l.list(source)
-	first := from.popSet(set)
-	if first == nil {
-		return items // the next item needs another connection
-	}
-	q.vnow = l.vtime
-	l.vtime += 1 / l.share
-	items = append(items, first)
-	for len(items) < max {
-		it := from.head
-		if it == nil || it.id != first.id || it.domain != first.domain || isASCIIString(it.recipient()) != isASCIIString(first.recipient()) {
-			break
-		}
-		items = append(items, from.pop())
-	}
-	return items
-}
-
-// wanting returns an item for which source has no connection under way: busy
-// tells how many there are to a set of servers. nil means that there is none.
-func (q *queue) wanting(source string, busy map[string]int, now time.Time) *item {
-	best, _ := q.pick(source, now)
-	if best == nil {
-		return nil
-	}
-	if it := best.list(source).wanting(busy); it != nil {
-		return it
-	}
-	for _, l := range q.lanes {
-		if l != best && l.open(source, now) > 0 {
-			if it := l.list(source).wanting(busy); it != nil {
-				return it
-			}
-		}
-	}
-	return nil
-}
-
-// filterReady takes out the ready items for which keep is false; keep may hand
-// them on.
-func (q *queue) filterReady(keep func(*item) bool) {
-	for _, l := range q.lanes {
-		for _, part := range l.lists() {
-			part.filter(keep)
-		}
-	}
-}
-
-// filter does the same with all items.
-func (q *queue) filter(keep func(*item) bool) {
-	q.filterReady(keep)
-	kept := q.later[:0]
-	for _, it := range q.later {
-		if keep(it) {
-			kept = append(kept, it)
-		}
-	}
-	clear(q.later[len(kept):])
-	q.later = kept
-	heap.Init(&q.later)
+func picks(values []string, v string) bool {
+	return len(values) == 0 || slices.Contains(values, v)
 }

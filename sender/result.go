@@ -30,9 +30,11 @@ const (
 	// Suppressed: Config.Suppression said so before the first attempt, or before
 	// a later one: see Result.Attempts.
 	Suppressed
+	// Canceled: its campaign was canceled.
+	Canceled
 )
 
-var outcomeNames = [...]string{"sent", "rejected", "deferred", "unknown", "suppressed"}
+var outcomeNames = [...]string{"sent", "rejected", "deferred", "unknown", "suppressed", "canceled"}
 
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
@@ -57,6 +59,8 @@ type Result struct {
 	Source    string        // Source.Name, "" if it was never tried
 	Attempts  int           // transactions and connections tried for it
 	Elapsed   time.Duration // since the Sender took the message
+
+	seq int64 // in the Queue's journal, 0 if it is not from there
 }
 
 // Error says why a recipient was not delivered, and what was on the wire.
@@ -107,4 +111,5 @@ var (
 	ErrAttempts   = errors.New("Retry.MaxAttempts is reached")
 	ErrSuppressed = errors.New("the address is on a suppression list")
 	ErrStopped    = errors.New("the caller left the loop over the results")
+	ErrCanceled   = errors.New("the campaign is canceled")
 )

@@ -50,7 +50,7 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 		d.recent.at(now, rateOver).delivered += delivered
 		d.observe(now, throttle.Feedback{Event: throttle.Delivered, Stream: j.items[0].msg.Stream})
 	}
-	st.queue.putBack(undecided)
+	st.backlog.putBack(undecided)
 	for _, it := range undecided {
 		st.watch(it)
 	}
@@ -86,7 +86,7 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 		it.last = f
 		it.tries++
 		if !st.s.over(it, st.name, until, now) {
-			st.queue.add(it) // behind the others: the next probe is another message
+			st.backlog.add(it) // behind the others: the next probe is another message
 			st.watch(it)
 		}
 	case reply.Code == 421 && c.sent > 0 && st.undecided(it, now):
@@ -129,7 +129,7 @@ func (st *site) retryAt(it *item, f *failure, due, now time.Time) {
 	if st.s.over(it, st.name, due, now) {
 		return
 	}
-	st.queue.postpone(it, due)
+	st.backlog.postpone(it, due)
 	st.s.cfg.Observe(Event{Kind: EventRetry, Time: now, Site: st.name, Source: f.source, Host: f.reply.Host, Message: it.msg,
 		Recipient: it.recipient(), Reply: f.reply, Class: f.class, Attempts: int(it.tries), At: due, TLS: f.tls, Err: f.err})
 }

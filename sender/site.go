@@ -27,7 +27,7 @@ type site struct {
 	wakeAt  time.Time // parked with items until then; zero = without; owned by the scheduler
 	alarmAt time.Time // when an alarm will ring for it; zero = none is set; owned by the scheduler
 
-	queue    queue
+	backlog  backlog
 	shared   throttle.Controller // limits that all sources share, nil = none
 	dests    []*dest             // one for each source
 	vnow     float64             // virtual time of the sources: that of the one that sent last
@@ -73,7 +73,7 @@ type siteMsg struct {
 }
 
 func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
-	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg](), queue: queue{s: s}}
+	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg](), backlog: backlog{s: s}}
 	key := throttle.Key{Site: name, MX: hostNames(rt)}
 	if rt != nil {
 		key.Domain = d.name
@@ -116,7 +116,7 @@ func (st *site) run() {
 		}
 		now := time.Now()
 		wake := st.pump(now)
-		if wake.IsZero() && st.idle() && st.queue.len() > 0 {
+		if wake.IsZero() && st.idle() && st.backlog.len() > 0 {
 			wake = now.Add(time.Minute) // suspended until the Controller changes its mind
 		}
 		if st.idle() && (wake.IsZero() || wake.Sub(now) > parkAfter) && st.box.empty() {
@@ -175,7 +175,7 @@ func (st *site) handle(m *siteMsg) {
 	case siteSnapshot:
 		m.snap <- st.snapshot(now)
 	case siteHold:
-		st.queue.hold(m.stream, m.until, "Hold")
+		st.backlog.hold(m.stream, m.until, "Hold")
 	case siteResume:
 		st.resume(m.stream)
 	case siteComplaint:
@@ -191,9 +191,9 @@ func (st *site) add(items list, now time.Time) {
 		case !st.s.sourceKnown(it):
 			st.s.refuse(it, localClass, errors.New("Config.Choose names no source of Config.Sources for it"), now)
 		case st.isDead(it, now):
-			st.queue.postpone(it, st.dead[it.set()].until)
+			st.backlog.postpone(it, st.dead[it.set()].until)
 		default:
-			st.queue.add(it)
+			st.backlog.add(it)
 			st.watch(it)
 		}
 	}
@@ -208,7 +208,7 @@ func (st *site) watch(it *item) {
 
 // giveBack ends the items of stopped runs.
 func (st *site) giveBack(now time.Time) {
-	st.queue.filter(func(it *item) bool { return !st.s.stopped(it, st.name, now) })
+	st.backlog.filter(func(it *item) bool { return !st.s.stopped(it, st.name, now) })
 }
 
 // interruptGrace is how long the reply to the end of a message is waited for
@@ -246,7 +246,7 @@ const shedTurn = 20
 // pump does what the clock and the queue allow now, and returns when to look
 // again, the zero time for not before news.
 func (st *site) pump(now time.Time) (wake time.Time) {
-	st.queue.promote(now, func(it *item) string {
+	st.backlog.promote(now, func(it *item) string {
 		st.watch(it)
 		return st.sticky(it)
 	})
@@ -255,12 +255,12 @@ func (st *site) pump(now time.Time) (wake time.Time) {
 	for _, d := range st.dests {
 		d.serve(now)
 	}
-	wake = sooner(st.queue.nextDue(), st.queue.release(now))
+	wake = sooner(st.backlog.nextDue(), st.backlog.release(now))
 	for _, d := range st.dests {
 		wake = sooner(wake, d.grow(now))
 		wake = sooner(wake, d.rest(now))
 	}
-	if st.queue.ready() > 0 {
+	if st.backlog.ready() > 0 {
 		wake = sooner(wake, st.scanAt)
 	}
 	return wake
@@ -286,7 +286,7 @@ func (st *site) expire(now time.Time) {
 		return
 	}
 	st.scanAt = time.Time{}
-	st.queue.filterReady(func(it *item) bool {
+	st.backlog.filterReady(func(it *item) bool {
 		if now.Before(st.s.expiry(it)) {
 			st.watch(it)
 			return true
@@ -308,7 +308,7 @@ func sooner(a, b time.Time) time.Time {
 // means that there are none. Items that ended meanwhile are passed over.
 func (st *site) fill(j *job, c *session, now time.Time) bool {
 	for {
-		j.items = st.queue.take(j.items[:0], c.dest.source.Name, c.set, c.maxRcpts(), now)
+		j.items = st.backlog.take(j.items[:0], c.dest.source.Name, c.set, c.maxRcpts(), now)
 		if len(j.items) == 0 {
 			return false
 		}
@@ -340,12 +340,12 @@ func (st *site) fail(f *failure, due, now time.Time) {
 		it.tries++
 		return !limit || !st.s.over(it, st.name, due, now)
 	}
-	st.queue.filterReady(mark)
+	st.backlog.filterReady(mark)
 }
 
 // resume lets a stream, "*" for all and the destinations too, go on.
 func (st *site) resume(stream string) {
-	st.queue.resume(stream)
+	st.backlog.resume(stream)
 	if stream == "*" {
 		clear(st.dead)
 		for _, d := range st.dests {
@@ -357,7 +357,7 @@ func (st *site) resume(stream string) {
 // reject ends all that waits for a set of servers: they say that they take no
 // mail at all.
 func (st *site) reject(f *failure, set string, now time.Time) {
-	st.queue.filter(func(it *item) bool {
+	st.backlog.filter(func(it *item) bool {
 		if it.set() != set {
 			return true
 		}
@@ -373,7 +373,7 @@ func (st *site) forgettable(now time.Time) bool {
 	if st.shared != nil && !settled(st.shared, now) {
 		return false
 	}
-	for _, h := range st.queue.holds {
+	for _, h := range st.backlog.holds {
 		if !h.forgettable(now, st.s.cfg.Breaker.Period) {
 			return false
 		}

@@ -109,28 +109,28 @@ func (st *site) snapshot(now time.Time) []Destination {
 		for _, c := range d.sessions {
 			in += len(c.jobs)
 		}
-		if st.queue.len() == 0 && len(d.sessions) == 0 {
+		if st.backlog.len() == 0 && len(d.sessions) == 0 {
 			continue
 		}
-		o := Destination{Site: st.name, Source: d.source.Name, Queued: st.queue.len(), Deferred: len(st.queue.later), InFlight: in,
+		o := Destination{Site: st.name, Source: d.source.Name, Queued: st.backlog.len(), Deferred: len(st.backlog.later), InFlight: in,
 			Conns: len(d.sessions), Idle: len(d.asking)}
 		d.explain(&o, now)
 		o.Rate = d.rate(now)
 		if o.Rate > 0 && o.Queued > 0 {
 			o.Ends = now.Add(time.Duration(float64(o.Queued) / o.Rate * float64(time.Second)))
 		}
-		o.Streams = st.queue.streams(now)
+		o.Streams = st.backlog.streams(now)
 		out = append(out, o)
 	}
 	return out
 }
 
 // streams describes each stream's part.
-func (q *queue) streams(now time.Time) []StreamState {
+func (b *backlog) streams(now time.Time) []StreamState {
 	var out []StreamState
-	for _, h := range q.holds {
+	for _, h := range b.holds {
 		s := StreamState{Stream: h.stream}
-		for _, l := range q.lanes {
+		for _, l := range b.lanes {
 			if l.stream == h.stream {
 				s.Queued += l.len()
 			}
