@@ -266,7 +266,7 @@ func (b *backlog) take(items []*item, source, set string, max int, now time.Time
 	items = append(items, first)
 	for len(items) < max {
 		it := from.head
-		if it == nil || it.id != first.id || it.domain != first.domain || isASCIIString(it.recipient()) != isASCIIString(first.recipient()) {
+		if it == nil || it.id != first.id || it.msg != first.msg || it.domain != first.domain || isASCIIString(it.recipient()) != isASCIIString(first.recipient()) {
 			break
 		}
 		items = append(items, from.pop())

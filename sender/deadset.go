@@ -42,7 +42,7 @@ func (st *site) bury(set string, f *failure, now time.Time) {
 		it.last = f
 		it.tries++
 		if !st.s.over(it, st.name, d.until, now) {
-			st.backlog.postpone(it, d.until)
+			st.postpone(it, d.until, now)
 		}
 		return false
 	})

@@ -54,7 +54,7 @@ func (d *dest) held(now time.Time) bool { return now.Before(d.heldUntil) }
 
 // mayStart reports whether a message may start now.
 func (d *dest) mayStart(now time.Time) bool {
-	return !d.held(now) && !d.site.stopping && !d.next(now).After(now) && d.inTurn(now)
+	return !d.held(now) && !d.site.stopping && !d.site.s.paused.Load() && !d.next(now).After(now) && d.inTurn(now)
 }
 
 // serve gives jobs to sessions that wait for one.
@@ -174,7 +174,7 @@ func (d *dest) recycle(j *job) {
 // many as are open already (slow start), so a dead one costs one connection.
 func (d *dest) grow(now time.Time) (wake time.Time) {
 	open := d.open(now)
-	if open == 0 || d.site.stopping {
+	if open == 0 || d.site.stopping || d.site.s.paused.Load() {
 		return time.Time{}
 	}
 	if d.held(now) {
@@ -283,7 +283,7 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 		kind = EventConnFailed
 	}
 	d.site.s.cfg.Observe(Event{Kind: kind, Time: now, Site: d.site.name, Source: d.source.Name, Host: c.host, Err: err})
-	if err == nil || d.site.s.closing.Load() || c.sent > 0 || errors.Is(err, smtp.ErrCut) {
+	if err == nil || d.site.s.closing.Load() || c.sent > 0 || errors.Is(err, smtp.ErrCut) || errors.Is(err, errUnmarked) {
 		return
 	}
 	f := d.failureOf(err)
@@ -335,6 +335,7 @@ func (d *dest) unreachable(f *failure, set string, now time.Time) {
 	if d.site.blocked(now) {
 		d.site.fail(f, d.heldUntil, now)
 	}
+	d.site.shelve(now)
 }
 
 // hold stops the destination for a while after a reply that asks for less, or
@@ -350,6 +351,7 @@ func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Ti
 	retry := &d.site.s.cfg.Retry
 	if event == throttle.SlowDown {
 		d.holdUntil(now.Add(retry.pause(d.holds, f.class.RetryAfter)), f.reply, now)
+		d.site.shelve(now)
 		return d.heldUntil
 	}
 	until := now.Add(max(retry.pause(d.holds, f.class.RetryAfter), retry.wait(d.holds, 0, rand.Uint64())))
@@ -363,6 +365,7 @@ func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Ti
 	if d.site.blocked(now) {
 		d.site.fail(f, until, now) // what waits would have been refused as well
 	}
+	d.site.shelve(now)
 	return until
 }
 

@@ -20,9 +20,11 @@ const (
 	EventConnFailed                  // no connection to any host of the site
 	EventStopped                     // a stream is stopped at a site, by the Breaker, until At; Reply says why
 	EventHeld                        // a destination is held until At, Reply says why
+	EventPaused                      // the Queue cannot be written, Err says why: nothing is sent; it is tried again At
+	EventResumed                     // it can be written again
 )
 
-var eventNames = [...]string{"sent", "rejected", "retry", "ended", "conn-opened", "conn-closed", "conn-failed", "stopped", "held"}
+var eventNames = [...]string{"sent", "rejected", "retry", "ended", "conn-opened", "conn-closed", "conn-failed", "stopped", "held", "paused", "resumed"}
 
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {

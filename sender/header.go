@@ -139,9 +139,13 @@ func matches(list []string, name []byte) int {
 	})
 }
 
-// messageID makes the Message-ID of the message numbered id: the same for each
-// attempt, different for each message of each Sender (RFC 5322 §3.6.4).
-func (s *Sender) messageID(id uint64, from string, header []byte) string {
+// messageID makes the Message-ID of m, numbered id: the same for each attempt,
+// different for each message of each Sender, and each Queue (RFC 5322 §3.6.4).
+func (s *Sender) messageID(m *Message, id uint64, header []byte) string {
+	nonce, from := s.nonce, m.From
+	if m.queued != nil {
+		nonce = s.queueNonce
+	}
 	domain := s.cfg.Hostname
 	if m, err := parseMailbox(from); err == nil {
 		domain = m.domain
@@ -150,7 +154,7 @@ func (s *Sender) messageID(id uint64, from string, header []byte) string {
 	}
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], id)
-	return fmt.Sprintf("%x.%s@%s", n, s.nonce, domain)
+	return fmt.Sprintf("%x.%s@%s", n, nonce, domain)
 }
 
 // newMessageID makes one for a mail that keeps it.

@@ -1,6 +1,11 @@
 package sender
 
-import "github.com/volleymail/volley/bounce"
+import (
+	"errors"
+	"time"
+
+	"github.com/volleymail/volley/bounce"
+)
 
 // item is one recipient on its way: all that is held for one that waits. It
 // belongs to whoever holds it: run, scheduler, site or session, one at a time.
@@ -38,6 +43,39 @@ func (it *item) set() string {
 }
 
 func (it *item) recipient() string { return it.msg.To[it.rcpt] }
+
+// waiting is the Queue's part of the item, nil if it is not from there.
+func (it *item) waiting() *Waiting {
+	if it.msg.queued == nil {
+		return nil
+	}
+	return &it.msg.queued.Recipients[it.rcpt]
+}
+
+// attempt puts the last failure in the words of the Queue.
+func (it *item) attempt(site string, now time.Time) *Attempt {
+	f := it.last
+	if f == nil {
+		return nil
+	}
+	a := &Attempt{Time: now, Site: site, Source: f.source, Reply: f.reply, Class: f.class}
+	if f.err != nil {
+		a.Err = f.err.Error()
+	}
+	return a
+}
+
+// failure is the reverse of item.attempt.
+func (a *Attempt) failure() *failure {
+	if a == nil {
+		return nil
+	}
+	f := &failure{reply: a.Reply, class: a.Class, source: a.Source}
+	if a.Err != "" {
+		f.err = errors.New(a.Err)
+	}
+	return f
+}
 
 // list is a queue of items linked through next.
 type list struct {

@@ -40,6 +40,10 @@ func (j *job) prepare(c *session, now time.Time) (ready bool, failed *failure) {
 		j.items = j.items[:0]
 		return false, nil
 	}
+	if j.run.queue {
+		m := s.clerk.mark(j.items)
+		j.tx.Ready = func() error { return m.wait(s.ctx) }
+	}
 	j.tx.Body = body
 	j.tx.UTF8 = j.tx.UTF8 || utf8
 	return true, nil

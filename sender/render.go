@@ -70,10 +70,10 @@ func (s *Sender) render(m *Message, signer Signer, to []string, id uint64, born,
 
 func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string, id uint64, born, now time.Time) (bool, error) {
 	w := bodyWriter{buf: grow(b.Buf[:0], frontRoom), max: s.cfg.MaxMessageSize}
-	err := s.guard(func() error { _, err := m.Content.WriteTo(&w); return err })
+	err := s.write(&w, m)
 	b.Buf, b.Start = w.buf, frontRoom
 	if err != nil {
-		return false, fmt.Errorf("Message.Content: %w", err)
+		return false, err
 	}
 	if err := mendLines(b); err != nil {
 		return false, err
@@ -83,7 +83,7 @@ func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string
 		return false, err
 	}
 	if !h.messageID {
-		prepend(b, []byte("Message-ID: <"+s.messageID(id, m.From, h.from)+">\r\n"))
+		prepend(b, []byte("Message-ID: <"+s.messageID(m, id, h.from)+">\r\n"))
 	}
 	if !h.date {
 		prepend(b, born.AppendFormat([]byte("Date: "), "Mon, 02 Jan 2006 15:04:05 -0700\r\n"))
@@ -97,6 +97,20 @@ func (s *Sender) renderInto(b *smtp.Body, m *Message, signer Signer, to []string
 		prepend(b, fields)
 	}
 	return h.eightBit, nil
+}
+
+// write makes the caller's code write the mail.
+func (s *Sender) write(w *bodyWriter, m *Message) error {
+	if m.Content == nil {
+		if err := s.guard(func() error { return s.execute(w, m) }); err != nil {
+			return fmt.Errorf("Message.Template %q: %w", m.Template, err)
+		}
+		return nil
+	}
+	if err := s.guard(func() error { _, err := m.Content.WriteTo(w); return err }); err != nil {
+		return fmt.Errorf("Message.Content: %w", err)
+	}
+	return nil
 }
 
 // grow returns buf with n octets of any content.

@@ -17,6 +17,7 @@ type run struct {
 	s      *Sender
 	ctx    context.Context
 	refuse bool // the Sender was shut down before
+	queue  bool // it is the taker's: its items come from the Queue, and their results go there
 
 	once  sync.Once
 	why   atomic.Pointer[error] // set when the run is stopped
@@ -243,9 +244,7 @@ func (r *run) start(it *item, err error, now time.Time, b *batch) {
 	}
 	m, err := parseMailbox(it.recipient())
 	if err != nil {
-		class := localClass
-		class.Category, class.Scope = bounce.InvalidMailbox, bounce.ScopeRecipient
-		r.s.refuse(it, class, fmt.Errorf("Message.To: %q: %w", it.recipient(), err), now)
+		r.s.refuseAddress(it, err, now)
 		return
 	}
 	b.add(it, m.domain)
@@ -264,10 +263,22 @@ func (s *Sender) refuse(it *item, class bounce.Class, err error, now time.Time) 
 	s.finish(it, outcome{Outcome: Rejected, failure: &failure{reply: localReply(err.Error()), class: class, err: err}}, now)
 }
 
+// refuseAddress ends an item whose address is malformed.
+func (s *Sender) refuseAddress(it *item, err error, now time.Time) {
+	class := localClass
+	class.Category, class.Scope = bounce.InvalidMailbox, bounce.ScopeRecipient
+	s.refuse(it, class, fmt.Errorf("Message.To: %q: %w", it.recipient(), err), now)
+}
+
 // checkMessage judges what all recipients of m share.
 func (s *Sender) checkMessage(m *Message) error {
-	if m.Content == nil {
-		return errors.New("Message.Content is nil: set what renders the mail")
+	switch {
+	case m.Content == nil && m.Template == "":
+		return errors.New("Message.Content is nil: set what renders the mail, or Message.Template")
+	case m.Content != nil && m.Template != "":
+		return fmt.Errorf("Message.Content and Message.Template %q are both set: leave one of them empty", m.Template)
+	case m.Template != "" && s.cfg.Templates[m.Template] == nil:
+		return fmt.Errorf("Message.Template %q is not in Config.Templates: add it there", m.Template)
 	}
 	if _, ok := s.cfg.Streams[m.Stream]; !ok && m.Stream != "" {
 		return fmt.Errorf("Message.Stream %q is not in Config.Streams: add it there", m.Stream)

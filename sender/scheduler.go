@@ -164,6 +164,7 @@ func (q *scheduler) accept(sub submission, now time.Time) {
 		if d.route.relay != "" {
 			d.site = q.siteOf(d, nil)
 			d.expires = now.AddDate(100, 0, 0) // a relay is not looked up
+			q.locate(d)
 		}
 	}
 	first := d.waiting.n == 0
@@ -212,6 +213,7 @@ func (q *scheduler) looked(d *domain, rt *mx.Route, err error, now time.Time) {
 		q.found(d, rt, now)
 	case f.class.Permanent:
 		d.site = nil
+		q.forget(d)
 		d.waiting.filter(func(it *item) bool {
 			it.tries++
 			q.s.finish(it, outcome{Outcome: Rejected, failure: f}, now)
@@ -230,9 +232,26 @@ func (q *scheduler) found(d *domain, rt *mx.Route, now time.Time) {
 		d.expires = min
 	}
 	d.servers.Store(rt)
-	d.site = q.siteOf(d, rt)
+	before := d.site
+	if d.site = q.siteOf(d, rt); d.site != before {
+		q.locate(d)
+	}
 	q.tell(d.site, siteMsg{kind: siteItems, items: d.waiting})
 	d.waiting = list{}
+}
+
+// locate tells the taker where the mail of a domain goes.
+func (q *scheduler) locate(d *domain) {
+	if t := q.s.taker; t != nil {
+		t.box.put(takerMsg{kind: takerLocated, domain: d.name, place: d.site.name})
+	}
+}
+
+// forget tells the taker that this is not known any more.
+func (q *scheduler) forget(d *domain) {
+	if t := q.s.taker; t != nil {
+		t.box.put(takerMsg{kind: takerForget, domain: d.name})
+	}
 }
 
 // postpone tries the lookup again later, for the domain as a whole. If its site
@@ -240,11 +259,23 @@ func (q *scheduler) found(d *domain, rt *mx.Route, now time.Time) {
 func (q *scheduler) postpone(d *domain, f *failure, now time.Time) {
 	d.fails++
 	d.retryAt = now.Add(q.s.cfg.Retry.wait(d.fails, 0, rand.Uint64()))
+	kept := false // something went back to the Queue
 	d.waiting.filter(func(it *item) bool {
 		it.last = f
 		it.tries++
-		return !q.s.over(it, "", d.retryAt, now)
+		switch {
+		case q.s.over(it, "", d.retryAt, now):
+			return false
+		case it.kept(d.retryAt, now):
+			kept = true
+			q.s.clerk.later(it, "", d.retryAt, now)
+			return false
+		}
+		return true
 	})
+	if kept {
+		q.s.taker.hold(d.name, d.retryAt)
+	}
 	if d.waiting.n > 0 {
 		q.alarms.set(alarm{at: d.retryAt, domain: d})
 	}
@@ -385,6 +416,7 @@ func (q *scheduler) sweep(now time.Time) {
 	for name, d := range q.domains {
 		if d.waiting.n == 0 && !d.looking && (d.route.relay != "" || now.After(d.expires) && now.After(d.retryAt)) {
 			delete(q.domains, name)
+			q.forget(d)
 		} else if d.site != nil {
 			used[d.site] = true
 		}

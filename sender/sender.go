@@ -20,9 +20,15 @@ type Sender struct {
 	hosts *hosts
 	sched *scheduler
 
+	taker      *taker // what feeds on Config.Queue; nil without
+	clerk      *clerk // what writes to it; nil without
+	queueNonce string // as nonce, for what comes from the Queue, which keeps it
+
 	closing  atomic.Bool        // Shutdown was called
 	scarce   atomic.Bool        // sites wait for connections: idle ones are closed; written by the scheduler
+	paused   atomic.Bool        // the Queue cannot be written: nothing may start; written by the clerk
 	stop     sync.Once          // tells the scheduler so
+	closed   sync.Once          // ends the clerk
 	ctx      context.Context    // of all connections
 	cut      context.CancelFunc // ends ctx: when Shutdown may not wait any longer
 	seeking  context.Context    // of lookups and of connections that are being opened
@@ -41,6 +47,14 @@ func New(cfg Config) (*Sender, error) {
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.seeking, s.unseek = context.WithCancel(s.ctx)
 	s.sched = newScheduler(s)
+	if s.cfg.Queue != nil {
+		if err := s.openQueue(); err != nil {
+			s.cut()
+			return nil, err
+		}
+		go s.clerk.run()
+		go s.taker.run()
+	}
 	go s.sched.run()
 	return s, nil
 }
@@ -121,7 +135,8 @@ func (s *Sender) SendAll(ctx context.Context, msgs ...*Message) []Result {
 }
 
 // Shutdown ends the Sender: it takes no more messages, yields what waits as
-// Deferred with ErrShutdown, finishes the transactions on the wire and says
+// Deferred with ErrShutdown (what was submitted stays in the Queue, which is the
+// caller's to close), finishes the transactions on the wire and says
 // QUIT. If ctx ends before, connections are cut, and ctx's error is returned.
 // After Shutdown nothing of the Sender runs. Calling it again waits again.
 func (s *Sender) Shutdown(ctx context.Context) error {
@@ -132,12 +147,14 @@ func (s *Sender) Shutdown(ctx context.Context) error {
 	})
 	select {
 	case <-s.finished:
+		s.closeQueue()
 		s.cut()
 		return nil
 	case <-ctx.Done():
 	}
 	s.cut()
 	<-s.finished
+	s.closeQueue()
 	return context.Cause(ctx)
 }
 
@@ -166,6 +183,7 @@ type outcome struct {
 	source  string
 	tls     bool
 	retryAt time.Time
+	dsn     bool // the server took over the request for notifications
 }
 
 // finish yields the item's Result. The item's holder calls it, once.
@@ -184,7 +202,11 @@ func (s *Sender) finish(it *item, o outcome, now time.Time) {
 	}
 	s.cfg.Observe(Event{Kind: endKind(o.Outcome), Time: now, Site: o.site, Source: o.source, Host: r.Reply.Host, Message: it.msg,
 		Recipient: r.Recipient, Reply: r.Reply, Class: r.Class, Attempts: r.Attempts, At: o.retryAt, TLS: o.tls || o.failure != nil && o.failure.tls, Err: r.Err})
-	it.run.deliver(r)
+	if it.run.queue {
+		s.clerk.end(it, &r, o.dsn)
+	} else {
+		it.run.deliver(r)
+	}
 }
 
 func endKind(o Outcome) EventKind {
@@ -220,6 +242,10 @@ func (s *Sender) stopped(it *item, site string, now time.Time) bool {
 	}
 	if cause == nil {
 		return false
+	}
+	if it.run.queue {
+		s.clerk.later(it, site, latest(now, time.Unix(0, it.due)), now)
+		return true
 	}
 	s.giveUp(it, site, cause, latest(now, time.Unix(0, it.due)), now)
 	return true

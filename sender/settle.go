@@ -24,6 +24,9 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 	progress := slices.ContainsFunc(j.tx.Rcpts, func(r smtp.Rcpt) bool { return r.Fate == smtp.Sent || r.Fate == smtp.Refused })
 	for i, it := range j.items {
 		rc := &j.tx.Rcpts[i]
+		if it.run.queue && rc.Fate != smtp.Sent && rc.Fate != smtp.Unknown {
+			st.s.clerk.unmark(it)
+		}
 		switch rc.Fate {
 		case smtp.Sent:
 			delivered++
@@ -86,8 +89,7 @@ func (st *site) refused(c *session, j *job, it *item, reply bounce.Reply, now ti
 		it.last = f
 		it.tries++
 		if !st.s.over(it, st.name, until, now) {
-			st.backlog.add(it) // behind the others: the next probe is another message
-			st.watch(it)
+			st.queueUp(it, now) // behind the others: the next probe is another message
 		}
 	case reply.Code == 421 && c.sent > 0 && st.undecided(it, now):
 		d.load.learn(f.class, c.sent, now)
@@ -129,7 +131,7 @@ func (st *site) retryAt(it *item, f *failure, due, now time.Time) {
 	if st.s.over(it, st.name, due, now) {
 		return
 	}
-	st.backlog.postpone(it, due)
+	st.postpone(it, due, now)
 	st.s.cfg.Observe(Event{Kind: EventRetry, Time: now, Site: st.name, Source: f.source, Host: f.reply.Host, Message: it.msg,
 		Recipient: it.recipient(), Reply: f.reply, Class: f.class, Attempts: int(it.tries), At: due, TLS: f.tls, Err: f.err})
 }
@@ -150,6 +152,9 @@ func (st *site) unknown(c *session, j *job, it *item, reply bounce.Reply, now ti
 // notSent decides about an item that certainly was not delivered. It returns
 // false if the item had no part in that: it goes out again at once.
 func (st *site) notSent(c *session, j *job, it *item, reply bounce.Reply, now time.Time) bool {
+	if errors.Is(j.tx.Err, errUnmarked) && it.run.cause() == nil && !st.stopping {
+		return false // no server's fault: it goes when the Queue can be written
+	}
 	lost := j.tx.Err != nil && !errors.Is(j.tx.Err, smtp.ErrCut) && (j.tx.Wire >= smtp.WireBody || c.sent == 0)
 	if !lost && st.undecided(it, now) {
 		return false

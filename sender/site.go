@@ -191,12 +191,59 @@ func (st *site) add(items list, now time.Time) {
 		case !st.s.sourceKnown(it):
 			st.s.refuse(it, localClass, errors.New("Config.Choose names no source of Config.Sources for it"), now)
 		case st.isDead(it, now):
-			st.backlog.postpone(it, st.dead[it.set()].until)
+			st.postpone(it, st.dead[it.set()].until, now)
 		default:
-			st.backlog.add(it)
-			st.watch(it)
+			st.queueUp(it, now)
 		}
 	}
+}
+
+// queueUp puts an item behind the others, or back into the Queue if nothing
+// will go for long.
+func (st *site) queueUp(it *item, now time.Time) {
+	if until := st.shut(now); it.run.queue && !until.IsZero() {
+		st.s.taker.hold(st.name, until)
+		st.postpone(it, until, now)
+		return
+	}
+	st.backlog.add(it)
+	st.watch(it)
+}
+
+// shut returns until when every destination of the site is held, if that is long.
+func (st *site) shut(now time.Time) (until time.Time) {
+	for _, d := range st.dests {
+		until = sooner(until, d.heldUntil)
+		if d.heldUntil.Sub(now) < minStay {
+			return time.Time{}
+		}
+	}
+	return until
+}
+
+// postpone keeps an item until it is due, or gives it back to the Queue.
+func (st *site) postpone(it *item, due, now time.Time) {
+	if it.kept(due, now) {
+		it.due = due.UnixNano()
+		st.s.clerk.later(it, st.name, due, now)
+		return
+	}
+	st.backlog.postpone(it, due)
+}
+
+// shelve gives what waits back to the Queue if nothing will go for long.
+func (st *site) shelve(now time.Time) {
+	until := st.shut(now)
+	if st.s.taker == nil || until.IsZero() {
+		return
+	}
+	st.s.taker.hold(st.name, until)
+	st.backlog.filterReady(func(it *item) bool {
+		if it.run.queue {
+			st.postpone(it, until, now)
+		}
+		return !it.run.queue
+	})
 }
 
 // watch makes sure that the end of a ready item's lifetime is noticed.

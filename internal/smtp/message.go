@@ -5,11 +5,18 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+
+	"github.com/volleymail/volley/bounce"
 )
 
 // message sends the message of f, with the envelope of n behind it if n can
 // go along, and reads all replies.
 func (s *Session) message(f, n *flight) *Error {
+	if f.t.Ready != nil {
+		if err := f.t.Ready(); err != nil {
+			return s.lost(bounce.StageData, err)
+		}
+	}
 	msg := f.t.Body.Buf[f.t.Body.Start:]
 	if s.chunking() {
 		msg = f.t.Body.chunk()

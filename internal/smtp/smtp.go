@@ -90,6 +90,10 @@ type Transaction struct {
 	Ret   string // DSN RET value: "FULL", "HDRS" or ""
 	EnvID string // DSN ENVID value, xtext-encoded
 
+	// Ready is asked before the end of the message may go out. An error ends the
+	// session before that. nil = it may.
+	Ready func() error
+
 	Wire Wire  // set by the Session: how far it got
 	Err  error // set by the Session if the connection failed under it: an *Error; nil = the session lives
 }

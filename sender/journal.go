@@ -1,0 +1,133 @@
+package sender
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+)
+
+// journal has the newest results of the Queue, so that who follows them closely
+// need not read them from it.
+type journal struct {
+	mu     sync.Mutex
+	recent []Ended       // guarded by mu: consecutive
+	news   chan struct{} // guarded by mu: closed when there is more
+}
+
+// recentMax bounds the results kept in memory.
+const recentMax = 4096
+
+func newJournal() *journal { return &journal{news: make(chan struct{})} }
+
+// add takes the results among changes that were written.
+func (j *journal) add(changes []Change) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	fresh := false
+	for i := range changes {
+		c := &changes[i]
+		if c.Kind != EndedNow {
+			continue
+		}
+		if n := len(j.recent); n > 0 && (c.Seq != j.recent[n-1].Seq+1 || n >= recentMax) {
+			j.recent = nil
+		}
+		c.Result.seq = c.Seq
+		j.recent = append(j.recent, Ended{c.Seq, *c.Result})
+		fresh = true
+	}
+	if fresh {
+		j.tell()
+	}
+}
+
+// tell wakes those who wait. Called with mu held.
+func (j *journal) tell() {
+	close(j.news)
+	j.news = make(chan struct{})
+}
+
+// nudge wakes those who wait: the Queue has ended recipients itself.
+func (j *journal) nudge() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tell()
+}
+
+// since returns the results that follow after, if it has them without a gap,
+// and a channel that is closed when there are more.
+func (j *journal) since(after int64) ([]Ended, <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.recent) == 0 || after < j.recent[0].Seq-1 || after >= j.recent[len(j.recent)-1].Seq {
+		return nil, j.news
+	}
+	rest := j.recent[after-(j.recent[0].Seq-1):]
+	return append([]Ended(nil), rest...), j.news
+}
+
+// resultsBatch is how many results are read from the Queue at once.
+const resultsBatch = 500
+
+// Results yields the fate of submitted recipients, in the order in which they
+// became known: first all that were not acknowledged yet, also those of earlier
+// processes, then each as it comes. Acknowledge them with Ack: each call of
+// Results begins with those that were not. So each is yielded at least once.
+//
+// It ends when ctx does, or when the Sender is shut down and all are yielded.
+// The Message of a result of an earlier process has neither Content nor Data,
+// and To is the recipient alone.
+func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
+	return func(yield func(Result) bool) {
+		if s.cfg.Queue == nil {
+			return
+		}
+		for after, last := int64(0), false; ; {
+			got, news := s.clerk.journal.since(after)
+			if got == nil {
+				var err error
+				if got, err = s.cfg.Queue.Results(ctx, after, resultsBatch); err != nil && ctx.Err() == nil {
+					s.cfg.log.Error("Config.Queue cannot be read", "err", err)
+					select {
+					case <-time.After(writeRetry):
+					case <-ctx.Done():
+						return
+					}
+					continue
+				}
+			}
+			for _, e := range got {
+				after = e.Seq
+				e.Result.seq = e.Seq
+				if ctx.Err() != nil || !yield(e.Result) {
+					return
+				}
+			}
+			switch {
+			case len(got) > 0:
+				continue
+			case last || ctx.Err() != nil:
+				return
+			}
+			select {
+			case <-news:
+			case <-s.clerk.done:
+				last = true
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// Ack acknowledges results that Results yielded: they are not yielded again. It
+// does not wait until that is written: after a crash the last ones may come once
+// more. Results of Send are passed over.
+func (s *Sender) Ack(results ...Result) {
+	for i := range results {
+		if results[i].seq != 0 {
+			s.clerk.box.put(note{Change: Change{Kind: Acknowledged, Seq: results[i].seq}})
+		}
+	}
+}
