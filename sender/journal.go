@@ -55,16 +55,31 @@ func (j *journal) nudge() {
 	j.tell()
 }
 
-// since returns the results that follow after, if it has them without a gap,
-// and a channel that is closed when there are more.
-func (j *journal) since(after int64) ([]Ended, <-chan struct{}) {
+// since returns the results that follow after, if it has them without a gap, and
+// were not acknowledged, the Seq of the last of all, and a channel that is
+// closed when there are more.
+func (j *journal) since(after int64) (got []Ended, last int64, news <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.recent) == 0 || after < j.recent[0].Seq-1 || after >= j.recent[len(j.recent)-1].Seq {
-		return nil, j.news
+	if len(j.recent) == 0 || after < j.recent[0].Seq-1 {
+		return nil, after, j.news
 	}
-	rest := j.recent[after-(j.recent[0].Seq-1):]
-	return append([]Ended(nil), rest...), j.news
+	last = max(after, j.recent[len(j.recent)-1].Seq)
+	for _, e := range j.recent[min(after-(j.recent[0].Seq-1), int64(len(j.recent))):] {
+		if e.Result.seq != 0 {
+			got = append(got, e)
+		}
+	}
+	return got, last, j.news
+}
+
+// forget notes that a result was acknowledged.
+func (j *journal) forget(seq int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.recent) > 0 && seq >= j.recent[0].Seq && seq <= j.recent[len(j.recent)-1].Seq {
+		j.recent[seq-j.recent[0].Seq].Result = Result{}
+	}
 }
 
 // resultsBatch is how many results are read from the Queue at once.
@@ -84,8 +99,8 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 			return
 		}
 		for after, last := int64(0), false; ; {
-			got, news := s.clerk.journal.since(after)
-			if got == nil {
+			got, upTo, news := s.clerk.journal.since(after)
+			if upTo == after {
 				var err error
 				if got, err = s.cfg.Queue.Results(ctx, after, resultsBatch); err != nil && ctx.Err() == nil {
 					s.cfg.log.Error("Config.Queue cannot be read", "err", err)
@@ -98,14 +113,16 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 				}
 			}
 			for _, e := range got {
-				after = e.Seq
+				upTo = max(upTo, e.Seq)
 				e.Result.seq = e.Seq
 				if ctx.Err() != nil || !yield(e.Result) {
 					return
 				}
 			}
+			more := upTo > after
+			after = upTo
 			switch {
-			case len(got) > 0:
+			case more:
 				continue
 			case last || ctx.Err() != nil:
 				return
@@ -126,7 +143,8 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 // more. Results of Send are passed over.
 func (s *Sender) Ack(results ...Result) {
 	for i := range results {
-		if results[i].seq != 0 {
+		if results[i].seq != 0 && s.clerk != nil {
+			s.clerk.journal.forget(results[i].seq)
 			s.clerk.box.put(note{Change: Change{Kind: Acknowledged, Seq: results[i].seq}})
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -250,8 +248,6 @@ func (it *item) kept(due, now time.Time) bool {
 	return it.run.queue && due.Sub(now) >= minStay
 }
 
-var _ = slices.Contains[[]string]
-var _ = strings.ToLower
 
 func (s *Sender) attachNotice(n *note, now time.Time) {}
 

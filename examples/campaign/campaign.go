@@ -91,7 +91,7 @@ func (s *summary) report(e *env) {
 	w := e.stdout
 	o, retries := s.totals()
 	fmt.Fprintf(w, "%s recipients in %.1f s: %s sent", number(s.total), s.took.Seconds(), number(o[sender.Sent]))
-	for k := sender.Rejected; k <= sender.Suppressed; k++ {
+	for k := sender.Rejected; k <= sender.Canceled; k++ {
 		if o[k] > 0 {
 			fmt.Fprintf(w, ", %s %s", number(o[k]), k)
 		}

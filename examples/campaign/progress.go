@@ -86,7 +86,7 @@ func (p *progress) line(now time.Time) string {
 
 func (p *progress) counts(o outcomes, retries int) string {
 	parts := []string{fmt.Sprintf("%7s sent", number(o[sender.Sent]))}
-	for _, k := range []sender.Outcome{sender.Rejected, sender.Deferred, sender.Unknown, sender.Suppressed} {
+	for _, k := range []sender.Outcome{sender.Rejected, sender.Deferred, sender.Unknown, sender.Suppressed, sender.Canceled} {
 		if o[k] > 0 {
 			parts = append(parts, fmt.Sprintf("%s %s", number(o[k]), k))
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // outcomes counts recipients by fate.
-type outcomes [sender.Suppressed + 1]int
+type outcomes [sender.Canceled + 1]int
 
 func (o *outcomes) done() (n int) {
 	for _, k := range o {
@@ -30,7 +30,7 @@ func (o *outcomes) add(more outcomes) {
 
 // final are those that nobody has to look at again.
 func (o *outcomes) final() int {
-	return o[sender.Sent] + o[sender.Rejected] + o[sender.Suppressed]
+	return o[sender.Sent] + o[sender.Rejected] + o[sender.Suppressed] + o[sender.Canceled]
 }
 
 // tally counts what happens, for the progress display and the report.
