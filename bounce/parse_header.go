@@ -116,8 +116,21 @@ func parameter(params, name string) string {
 // dateLayouts are forms of dates that net/mail does not read.
 var dateLayouts = []string{time.RFC3339Nano, time.ANSIC, time.UnixDate, "Mon, 2 Jan 2006 15:04:05", "2006-01-02 15:04:05", "Mon Jan 2 15:04:05 2006 -0700"}
 
-// parseDate reads a date; zero if it is none.
+// parseDate reads a date; zero if it is none, or one that RFC 3339 cannot write:
+// a time zone a day from Greenwich would fail the user's JSON.
 func parseDate(s string) time.Time {
+	if t := readDate(s); t.IsZero() || isRFC3339(t) {
+		return t
+	}
+	return time.Time{}
+}
+
+func isRFC3339(t time.Time) bool {
+	_, err := t.MarshalText()
+	return err == nil
+}
+
+func readDate(s string) time.Time {
 	s = strings.TrimSpace(s)
 	if s == "" || len(s) > 80 {
 		return time.Time{}
