@@ -155,7 +155,8 @@ func (c *clerk) take(n *note, now time.Time) {
 // write writes all changes, or keeps them for later.
 func (c *clerk) write(now time.Time) {
 	c.writeAt = time.Time{}
-	if err := c.s.cfg.Queue.Write(c.s.ctx, now, c.changes); err != nil {
+	// Not the Sender's context: what was delivered must be kept also when it is cut.
+	if err := c.s.cfg.Queue.Write(context.Background(), now, c.changes); err != nil {
 		c.failed(err, now)
 		return
 	}

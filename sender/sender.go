@@ -143,6 +143,9 @@ func (s *Sender) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
 	s.stop.Do(func() {
 		s.unseek()
+		if s.taker != nil {
+			s.taker.halt()
+		}
 		s.sched.box.put(schedMsg{kind: schedShutdown})
 	})
 	select {
