@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,10 @@ type Stream struct {
 
 	// Sources are the names of the sources that send it. nil = all.
 	Sources []string
+
+	// Hours are when its mail may start, by the recipient's clock (Message.Zone).
+	// nil = always.
+	Hours *Hours
 }
 
 func (st Stream) check(name string, sources []*source, bad func(string, ...any)) {
@@ -37,6 +42,9 @@ func (st Stream) check(name string, sources []*source, bad func(string, ...any))
 		if !known(sources, src) {
 			bad("Streams[%q].Sources: %q is not in Config.Sources: add it there", name, src)
 		}
+	}
+	if st.Hours != nil {
+		st.Hours.check(fmt.Sprintf("Streams[%q].Hours", name), bad)
 	}
 }
 
