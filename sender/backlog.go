@@ -2,35 +2,43 @@ package sender
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
 // backlog holds the items of a site: those that can go, in a lane for each
-// stream and pool of sources, and those that wait for their time. Owned by the site.
+// stream and pool of sources, those that wait for their time, and those that are
+// suspended. Owned by the site.
 type backlog struct {
 	s      *Sender
+	site   string // its name
 	lanes  []*lane
-	holds  []*hold // one for each stream
+	flows  []*flow // one for each stream
 	later  later
-	vnow   float64 // virtual time: that of the lane served last
+	vnow   float64 // virtual time: that of the flow served last
 	passed int     // permits in a row that went past a lane of lower priority
+	served uint64  // permits
+
+	orders    *orders      // as of the last look
+	suspends  []Suspension // those of orders that name this site and are in force
+	moves     []Moved      // those of orders that name this site
+	suspended list         // could go, but for suspends
+	lapse     time.Time    // when the first of suspends ends, zero for never
 }
 
-// lane is the mail of one stream that can go. Lanes of one priority share the
-// permits by weight: each permit costs a lane 1/share of virtual time, and the
-// lane that is least far goes first (start-time fair queueing). A lane that was
-// empty starts at the present, so rest earns no claim.
+// lane is the mail of one stream and pool of sources that can go. Streams of one
+// priority share the permits by weight: each permit costs a flow 1/share of
+// virtual time, and the flow that is least far goes first (start-time fair
+// queueing). A flow that was empty starts at the present, so rest earns no claim.
+// Lanes of one flow take turns.
 type lane struct {
-	key      string // see laneKey
-	stream   string
-	priority int
-	share    float64
-	sources  map[string]bool // that may send it, nil = all
-	first    list            // engaged recipients
-	rest     list
-	sticky   map[string]*list // greylisted from a source: try the same again
-	vtime    float64
-	hold     *hold // of the stream
+	flow    *flow
+	pool    []string        // names of the sources that may send it, none = all
+	sources map[string]bool // the same, nil = all
+	first   list            // engaged recipients
+	rest    list
+	sticky  map[string]*list // greylisted from a source: try the same again
+	served  uint64           // backlog.served when it last got a permit
 }
 
 // patience is how many permits in a row may go to higher priorities while a
@@ -45,9 +53,12 @@ func (l *lane) len() int {
 	return n
 }
 
+// takes reports whether source may send its mail.
+func (l *lane) takes(source string) bool { return l.sources == nil || l.sources[source] }
+
 // open returns how many items source may take now.
 func (l *lane) open(source string, now time.Time) int {
-	if now.Before(l.hold.until) || l.sources != nil && !l.sources[source] {
+	if now.Before(l.flow.until) || !l.takes(source) {
 		return 0
 	}
 	n := l.first.n + l.rest.n
@@ -87,15 +98,13 @@ func (l *lane) lists() []*list {
 
 // lane returns that of an item, made if it is new.
 func (b *backlog) lane(it *item) *lane {
-	pool := b.s.pool(it)
-	key := laneKey(it.msg.Stream, pool)
+	pool := b.pool(it)
 	for _, l := range b.lanes {
-		if l.key == key {
+		if l.flow.stream == it.msg.Stream && slices.Equal(l.pool, pool) {
 			return l
 		}
 	}
-	st := b.s.cfg.Streams[it.msg.Stream]
-	l := &lane{key: key, stream: it.msg.Stream, priority: st.Priority, share: float64(max(st.Share, 1)), hold: b.holdOf(it.msg.Stream)}
+	l := &lane{flow: b.flow(it.msg.Stream), pool: slices.Clone(pool)}
 	if len(pool) > 0 {
 		l.sources = map[string]bool{}
 		for _, name := range pool {
@@ -106,19 +115,21 @@ func (b *backlog) lane(it *item) *lane {
 	return l
 }
 
-// enter returns the item's lane, set to the present if it was empty.
+// enter returns the item's lane. Its flow is set to the present if it was empty.
 func (b *backlog) enter(it *item) *lane {
 	l := b.lane(it)
-	if l.len() == 0 {
-		l.vtime = max(l.vtime, b.vnow)
+	if !slices.ContainsFunc(b.lanes, func(o *lane) bool { return o.flow == l.flow && o.len() > 0 }) {
+		l.flow.vtime = max(l.flow.vtime, b.vnow)
 	}
 	return l
 }
 
 func (b *backlog) len() int { return b.ready() + len(b.later) }
 
-// ready counts the items that can go, those of held lanes included.
-func (b *backlog) ready() (n int) {
+// ready counts the items whose time has come, those of held lanes and those that
+// are suspended included.
+func (b *backlog) ready() int {
+	n := b.suspended.n
 	for _, l := range b.lanes {
 		n += l.len()
 	}
@@ -133,11 +144,15 @@ func (b *backlog) open(source string, now time.Time) (n int) {
 	return n
 }
 
-// release returns when the next held lane with items is free, zero for never.
+// release returns when the next held lane with items is free, or a suspension
+// ends, zero for never.
 func (b *backlog) release(now time.Time) (t time.Time) {
+	if b.suspended.n > 0 {
+		t = b.lapse
+	}
 	for _, l := range b.lanes {
-		if now.Before(l.hold.until) && l.len() > 0 {
-			t = sooner(t, l.hold.until)
+		if now.Before(l.flow.until) && l.len() > 0 {
+			t = sooner(t, l.flow.until)
 		}
 	}
 	return t
@@ -145,16 +160,39 @@ func (b *backlog) release(now time.Time) (t time.Time) {
 
 // add puts a new item behind the others of its lane.
 func (b *backlog) add(it *item) {
-	l := b.enter(it)
-	l.home(it).pushBack(it)
+	if b.suspends != nil && b.suspension(it) != nil {
+		b.suspended.pushBack(it)
+		return
+	}
+	b.enter(it).home(it).pushBack(it)
 }
 
 // putBack puts undecided items before the others of their lanes, in order.
 func (b *backlog) putBack(items []*item) {
 	for i := len(items) - 1; i >= 0; i-- {
-		l := b.enter(items[i])
-		l.home(items[i]).pushFront(items[i])
+		b.putFirst(items[i], "")
 	}
+}
+
+// putFirst puts an item before the others of its lane: those that wait for a
+// source, if one is named that may send it.
+func (b *backlog) putFirst(it *item, source string) {
+	if b.suspends != nil && b.suspension(it) != nil {
+		b.suspended.pushFront(it)
+		return
+	}
+	l := b.enter(it)
+	if source == "" || !l.takes(source) {
+		l.home(it).pushFront(it)
+		return
+	}
+	if l.sticky == nil {
+		l.sticky = map[string]*list{}
+	}
+	if l.sticky[source] == nil {
+		l.sticky[source] = &list{}
+	}
+	l.sticky[source].pushFront(it)
 }
 
 // postpone keeps the item until it is due.
@@ -163,29 +201,37 @@ func (b *backlog) postpone(it *item, due time.Time) {
 	heap.Push(&b.later, it)
 }
 
-// promote makes ready what is due, before what has not been tried yet. An item
-// for which stick names a source waits for that one.
-func (b *backlog) promote(now time.Time, stick func(*item) string) {
-	var due []*item
+// promote makes ready what is due: what was tried goes before what was not. ready
+// may take an item away, and names the source that it should wait for.
+func (b *backlog) promote(now time.Time, ready func(*item) (source string, ok bool)) {
+	var tried, sources = []*item(nil), []string(nil)
 	for n := now.UnixNano(); len(b.later) > 0 && b.later[0].due <= n; {
-		due = append(due, heap.Pop(&b.later).(*item))
+		it := heap.Pop(&b.later).(*item)
+		source, ok := ready(it)
+		switch {
+		case !ok:
+		case it.tries == 0:
+			b.add(it)
+		default:
+			tried, sources = append(tried, it), append(sources, source)
+		}
 	}
-	for i := len(due) - 1; i >= 0; i-- {
-		it := due[i]
-		l := b.enter(it)
-		source := stick(it)
-		if source == "" || l.sources != nil && !l.sources[source] {
-			l.home(it).pushFront(it)
-			continue
-		}
-		if l.sticky == nil {
-			l.sticky = map[string]*list{}
-		}
-		if l.sticky[source] == nil {
-			l.sticky[source] = &list{}
-		}
-		l.sticky[source].pushFront(it)
+	for i := len(tried) - 1; i >= 0; i-- {
+		b.putFirst(tried[i], sources[i])
 	}
+}
+
+// hasten makes due what matches, and returns how many these are. A scheduled start
+// is now.
+func (b *backlog) hasten(match func(*item) bool, now time.Time) (n int) {
+	for _, it := range b.later {
+		if match(it) {
+			it.due, it.born = now.UnixNano(), min(it.born, now.UnixNano())
+			n++
+		}
+	}
+	heap.Init(&b.later)
+	return n
 }
 
 // unstick lets any source take what waited for this one.
@@ -216,9 +262,9 @@ func (b *backlog) pick(source string, now time.Time) (best, lower *lane) {
 		switch {
 		case best == nil:
 			best = l
-		case l.priority == best.priority:
+		case l.flow.priority == best.flow.priority:
 			best = ahead(l, best)
-		case l.priority > best.priority:
+		case l.flow.priority > best.flow.priority:
 			best, lower = l, ahead(best, lower)
 		default:
 			lower = ahead(l, lower)
@@ -241,12 +287,16 @@ func (b *backlog) turn(source string, now time.Time) *lane {
 	return best
 }
 
-// ahead returns the lane that is least far; b may be nil.
+// ahead returns the lane whose turn is first; b may be nil.
 func ahead(a, b *lane) *lane {
-	if b == nil || a.vtime < b.vtime {
+	switch {
+	case b == nil || a.flow.vtime < b.flow.vtime:
 		return a
+	case a.flow == b.flow && a.served < b.served:
+		return a
+	default:
+		return b
 	}
-	return b
 }
 
 // take moves the next item for a connection of source to the servers called set,
@@ -261,8 +311,10 @@ func (b *backlog) take(items []*item, source, set string, max int, now time.Time
 	if first == nil {
 		return items // the next item needs another connection
 	}
-	b.vnow = l.vtime
-	l.vtime += 1 / l.share
+	b.vnow = l.flow.vtime
+	l.flow.vtime += 1 / l.flow.share
+	b.served++
+	l.served = b.served
 	items = append(items, first)
 	for len(items) < max {
 		it := from.head
@@ -294,9 +346,15 @@ func (b *backlog) wanting(source string, busy map[string]int, now time.Time) *it
 	return nil
 }
 
-// filterReady takes out the ready items for which keep is false; keep may hand
-// them on.
+// filterReady takes out the ready items, also suspended ones, for which keep is
+// false; keep may hand them on.
 func (b *backlog) filterReady(keep func(*item) bool) {
+	b.suspended.filter(keep)
+	b.filterLanes(keep)
+}
+
+// filterLanes does it with those that are not suspended.
+func (b *backlog) filterLanes(keep func(*item) bool) {
 	for _, l := range b.lanes {
 		for _, part := range l.lists() {
 			part.filter(keep)

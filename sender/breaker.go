@@ -103,18 +103,18 @@ var forever = time.Unix(1<<40, 0)
 // that is too much.
 func (st *site) count(stream string, now time.Time, note func(*counts)) {
 	b := &st.s.cfg.Breaker
-	h := st.backlog.holdOf(stream)
-	note(h.tally.at(now, b.Period))
-	why := b.verdict(h.tally.sum())
-	if why == "" || now.Before(h.until) {
+	f := st.backlog.flow(stream)
+	note(f.tally.at(now, b.Period))
+	why := b.verdict(f.tally.sum())
+	if why == "" || now.Before(f.until) {
 		return
 	}
 	until := forever
 	if b.Hold > 0 {
 		until = now.Add(b.Hold)
 	}
-	h.tally = tally{}
-	h.set(until, why)
+	f.tally = tally{}
+	f.hold(until, why)
 	st.s.cfg.log.Error("stream stopped", "site", st.name, "stream", stream, "why", why, "until", until)
 	st.s.cfg.Observe(Event{Kind: EventStopped, Time: now, Site: st.name, Stream: stream, At: until, Reply: bounce.Local(bounce.StageLocal, bounce.Status{}, why)})
 }

@@ -61,7 +61,7 @@ func TestBreaker(t *testing.T) {
 		results := s.SendAll(context.Background(), of("receipt", letters(50, "a.example"))...)
 		require.Equal(t, 50, count(results)[sender.Sent], "another stream goes on")
 		for range 10 { // it stops again, with more of the same
-			s.Resume("news", "mx.a.example")
+			require.NoError(t, s.Resume(t.Context(), sender.Selection{Streams: []string{"news"}, Sites: []string{"mx.a.example"}}))
 			time.Sleep(time.Minute)
 		}
 		bulk.Wait()
@@ -90,29 +90,6 @@ func TestComplaintsStopAStream(t *testing.T) {
 		begin := time.Now()
 		require.Equal(t, 1, count(s.SendAll(context.Background(), of("news", letters(1, "a.example"))...))[sender.Sent])
 		require.InDelta(t, time.Hour, time.Since(begin), float64(time.Minute))
-		shutdown(t, s)
-	})
-}
-
-func TestHoldAndResume(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sb := sendertest.Start(t, sendertest.Options{Memory: true})
-		h := sb.AddHost("mx.a.example", sendertest.Behavior{})
-		sb.AddDomain("a.example", "mx.a.example")
-		s := start(t, config(sb))
-		s.SendAll(context.Background(), letter("first@a.example"))
-		s.Hold("", "", time.Now().Add(24*time.Hour))
-		done := make(chan []sender.Result)
-		go func() { done <- s.SendAll(context.Background(), letters(10, "a.example")...) }()
-		time.Sleep(time.Hour)
-		require.Equal(t, 1, h.Stats().Accepted)
-		require.Equal(t, "Hold", s.Snapshot().Destinations[0].Streams[0].Why)
-		s.Resume("*", "")
-		require.Equal(t, 10, count(<-done)[sender.Sent])
-		s.Hold("", "mx.a.example", time.Now().Add(time.Hour))
-		begin := time.Now()
-		s.SendAll(context.Background(), letter("last@a.example"))
-		require.Equal(t, time.Hour, time.Since(begin).Truncate(time.Second), "it ends by itself")
 		shutdown(t, s)
 	})
 }

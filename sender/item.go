@@ -15,7 +15,7 @@ type item struct {
 	domain *domain
 	last   *failure // of the last attempt, nil before the first
 	next   *item    // in a list
-	born   int64    // when the Sender took it, Unix nanoseconds
+	born   int64    // when the Sender took it, or its scheduled start, Unix nanoseconds
 	due    int64    // not before
 	id     uint64   // number of the message: orders items, makes the Message-ID
 	rcpt   uint32   // index in msg.To
@@ -40,6 +40,20 @@ func (it *item) set() string {
 		return rt.Site
 	}
 	return ""
+}
+
+// because is why an item ends that was not decided: its last failure, and what
+// keeps it from being tried again.
+func (it *item) because(cause error) *failure {
+	f := failure{err: cause}
+	if it.last != nil {
+		f = *it.last
+		f.err = cause
+		if it.last.err != nil {
+			f.err = errors.Join(cause, it.last.err)
+		}
+	}
+	return &f
 }
 
 func (it *item) recipient() string { return it.msg.To[it.rcpt] }
@@ -75,6 +89,17 @@ func (a *Attempt) failure() *failure {
 		f.err = errors.New(a.Err)
 	}
 	return f
+}
+
+// schedule makes the lifetime begin at a scheduled start: the item waits until then.
+func (it *item) schedule(now time.Time) {
+	if start := it.msg.NotBefore; start.After(now) {
+		last := now.AddDate(100, 0, 0) // Unix nanoseconds have an end
+		if start.After(last) {
+			start = last
+		}
+		it.born = max(it.born, start.UnixNano())
+	}
 }
 
 // list is a queue of items linked through next.
@@ -167,6 +192,16 @@ func (l *list) append(back list) {
 		l.tail = back.tail
 		l.n += back.n
 	}
+}
+
+// count returns how many items there are that match.
+func (l *list) count(match func(*item) bool) (n int) {
+	for it := l.head; it != nil; it = it.next {
+		if match(it) {
+			n++
+		}
+	}
+	return n
 }
 
 // prepend puts all of front before l.

@@ -58,7 +58,7 @@ type Result struct {
 	Site      string        // the destination's mail servers, "" if it was not found
 	Source    string        // Source.Name, "" if it was never tried
 	Attempts  int           // transactions and connections tried for it
-	Elapsed   time.Duration // since the Sender took the message
+	Elapsed   time.Duration // since the Sender took the message, or its NotBefore if that is later
 
 	seq int64 // in the Queue's journal, 0 if it is not from there
 }

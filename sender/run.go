@@ -288,5 +288,8 @@ func (s *Sender) checkMessage(m *Message) error {
 			return fmt.Errorf("Message.From: %q: %w", m.From, err)
 		}
 	}
+	if _, err := loadZone(m.Zone); err != nil {
+		return fmt.Errorf("Message.Zone: %w", err)
+	}
 	return m.DSN.check()
 }

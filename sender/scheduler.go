@@ -47,7 +47,9 @@ const (
 	schedStopRun                    // run
 	schedShutdown                   //
 	schedSnapshot                   // snap
-	schedTell                       // the site called name, or all: tell
+	schedTell                       // the sites that tell.sel picks: tell
+	schedOrders                     // there are others than before
+	schedSendNow                    // sel, hasten
 	schedComplaint                  // the site of the domain called name: tell
 )
 
@@ -63,6 +65,8 @@ type schedMsg struct {
 	snap   chan<- overview
 	name   string
 	tell   siteMsg
+	sel    *Selection
+	hasten chan<- hastened
 }
 
 // domain is what stands after the @ of a recipient. Its name and route never
@@ -147,7 +151,12 @@ func (q *scheduler) handle(m *schedMsg, now time.Time) {
 	case schedSnapshot:
 		q.snapshot(m.snap)
 	case schedTell:
-		q.tellNamed(m.name, m.tell)
+		q.tellSelected(m.tell)
+	case schedOrders:
+		q.giveBack(now)
+		q.tellAll(siteMsg{kind: siteWake})
+	case schedSendNow:
+		q.sendNow(m.sel, m.hasten, now)
 	case schedComplaint:
 		if d := q.domains[m.name]; d != nil && d.site != nil {
 			q.tell(d.site, m.tell)
@@ -170,6 +179,7 @@ func (q *scheduler) accept(sub submission, now time.Time) {
 	first := d.waiting.n == 0
 	sub.items.filter(func(it *item) bool {
 		it.domain = d
+		it.schedule(now)
 		return !q.s.stopped(it, "", now)
 	})
 	if d.site != nil {
@@ -350,10 +360,10 @@ func (q *scheduler) tellAll(m siteMsg) {
 	}
 }
 
-// tellNamed tells a site, or, with an empty name, each one.
-func (q *scheduler) tellNamed(name string, m siteMsg) {
+// tellSelected tells the sites that m.sel picks.
+func (q *scheduler) tellSelected(m siteMsg) {
 	for _, st := range q.sites {
-		if name == "" || name == st.name {
+		if picks(m.sel.Sites, st.name) {
 			q.tell(st, m)
 		}
 	}
@@ -400,7 +410,7 @@ func (q *scheduler) wake(a alarm, now time.Time) {
 	}
 }
 
-// giveBack ends the items of stopped runs that wait for a lookup.
+// giveBack ends the items of stopped runs and canceled campaigns that wait for a lookup.
 func (q *scheduler) giveBack(now time.Time) {
 	for _, d := range q.domains {
 		if d.waiting.n > 0 {

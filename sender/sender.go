@@ -3,7 +3,6 @@ package sender
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"iter"
 	"slices"
 	"sync"
@@ -19,6 +18,7 @@ type Sender struct {
 	ids   atomic.Uint64
 	hosts *hosts
 	sched *scheduler
+	admin admin
 
 	taker      *taker // what feeds on Config.Queue; nil without
 	clerk      *clerk // what writes to it; nil without
@@ -44,6 +44,9 @@ func New(cfg Config) (*Sender, error) {
 		return nil, err
 	}
 	s := &Sender{cfg: c, nonce: rand.Text()[:12], hosts: newHosts(), finished: make(chan struct{})}
+	if err := s.loadOrders(context.Background()); err != nil {
+		return nil, err
+	}
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.seeking, s.unseek = context.WithCancel(s.ctx)
 	s.sched = newScheduler(s)
@@ -192,7 +195,7 @@ type outcome struct {
 // finish yields the item's Result. The item's holder calls it, once.
 func (s *Sender) finish(it *item, o outcome, now time.Time) {
 	r := Result{Message: it.msg, Recipient: it.recipient(), Outcome: o.Outcome, RetryAt: o.retryAt, Site: o.site,
-		Source: o.source, Attempts: int(it.tries), Elapsed: now.Sub(time.Unix(0, it.born))}
+		Source: o.source, Attempts: int(it.tries), Elapsed: max(0, now.Sub(time.Unix(0, it.born)))}
 	if o.Outcome == Sent {
 		r.Attempts++
 	}
@@ -226,19 +229,17 @@ func endKind(o Outcome) EventKind {
 // giveUp ends an item that was not decided: its last failure stays the reason,
 // cause says why it is not tried again.
 func (s *Sender) giveUp(it *item, site string, cause error, retryAt, now time.Time) {
-	f := failure{err: cause}
-	if it.last != nil {
-		f = *it.last
-		f.err = cause
-		if it.last.err != nil {
-			f.err = errors.Join(cause, it.last.err)
-		}
-	}
-	s.finish(it, outcome{Outcome: Deferred, failure: &f, site: site, source: f.source, retryAt: retryAt}, now)
+	f := it.because(cause)
+	s.finish(it, outcome{Outcome: Deferred, failure: f, site: site, source: f.source, retryAt: retryAt}, now)
 }
 
-// stopped ends the item if its Send has ended or the Sender shuts down.
+// stopped ends the item if its campaign is canceled, its Send has ended or the
+// Sender shuts down.
 func (s *Sender) stopped(it *item, site string, now time.Time) bool {
+	if s.canceled(it) {
+		s.cancel(it, site, now)
+		return true
+	}
 	cause := it.run.cause()
 	if cause == nil && s.closing.Load() {
 		cause = ErrShutdown

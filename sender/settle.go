@@ -173,5 +173,5 @@ func (st *site) notSent(c *session, j *job, it *item, reply bounce.Reply, now ti
 // undecided reports whether an item may be put back once more.
 func (st *site) undecided(it *item, now time.Time) bool {
 	it.again++
-	return it.again <= againLimit && it.run.cause() == nil && !st.stopping
+	return it.again <= againLimit && it.run.cause() == nil && !st.s.canceled(it) && !st.stopping
 }

@@ -52,8 +52,8 @@ const (
 	siteShutdown                  //
 	siteWake                      // look at the clock
 	siteSnapshot                  // snap
-	siteHold                      // stream, until
-	siteResume                    // stream
+	siteResume                    // sel
+	siteSendNow                   // sel, hasten
 	siteComplaint                 // stream
 )
 
@@ -69,11 +69,12 @@ type siteMsg struct {
 	err      error
 	snap     chan<- []Destination
 	stream   string
-	until    time.Time
+	sel      *Selection
+	hasten   chan<- int
 }
 
 func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
-	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg](), backlog: backlog{s: s}}
+	st := &site{s: s, name: name, way: d.route, box: newInbox[siteMsg](), backlog: backlog{s: s, site: name}}
 	key := throttle.Key{Site: name, MX: hostNames(rt)}
 	if rt != nil {
 		key.Domain = d.name
@@ -151,6 +152,7 @@ func (st *site) idle() bool {
 
 func (st *site) handle(m *siteMsg) {
 	now := time.Now()
+	st.heed(now)
 	switch m.kind {
 	case siteItems:
 		st.add(m.items, now)
@@ -174,10 +176,10 @@ func (st *site) handle(m *siteMsg) {
 		st.giveBack(now)
 	case siteSnapshot:
 		m.snap <- st.snapshot(now)
-	case siteHold:
-		st.backlog.hold(m.stream, m.until, "Hold")
 	case siteResume:
-		st.resume(m.stream)
+		st.resume(m.sel)
+	case siteSendNow:
+		m.hasten <- st.sendNow(m.sel, now)
 	case siteComplaint:
 		st.count(m.stream, now, func(c *counts) { c.complaints++ })
 	}
@@ -188,11 +190,11 @@ func (st *site) add(items list, now time.Time) {
 	for it := items.pop(); it != nil; it = items.pop() {
 		switch {
 		case st.s.stopped(it, st.name, now):
-		case !st.s.sourceKnown(it):
+		case !st.backlog.sourceKnown(it):
 			st.s.refuse(it, localClass, errors.New("Config.Choose names no source of Config.Sources for it"), now)
 		case st.isDead(it, now):
 			st.postpone(it, st.dead[it.set()].until, now)
-		default:
+		case st.inTime(it, now):
 			st.queueUp(it, now)
 		}
 	}
@@ -246,6 +248,34 @@ func (st *site) shelve(now time.Time) {
 	})
 }
 
+// inTime reports whether the item may start by the clock. One that may not waits
+// until it may, or ends, if its lifetime is over by then.
+func (st *site) inTime(it *item, now time.Time) bool {
+	due := st.s.start(it, now)
+	if !due.After(now) {
+		return true
+	}
+	if !st.s.over(it, st.name, due, now) {
+		st.postpone(it, due, now)
+	}
+	return false
+}
+
+// start returns when the item may start: not before its scheduled start, and
+// within the hours of its stream.
+func (s *Sender) start(it *item, now time.Time) time.Time {
+	start := latest(now, time.Unix(0, it.born))
+	h := s.cfg.Streams[it.msg.Stream].Hours
+	if h == nil {
+		return start
+	}
+	opening, err := h.next(start, it.msg.Zone)
+	if err != nil {
+		return start // such a Zone was refused before
+	}
+	return opening
+}
+
 // watch makes sure that the end of a ready item's lifetime is noticed.
 func (st *site) watch(it *item) {
 	if e := st.s.expiry(it); st.scanAt.IsZero() || e.Before(st.scanAt) {
@@ -253,7 +283,7 @@ func (st *site) watch(it *item) {
 	}
 }
 
-// giveBack ends the items of stopped runs.
+// giveBack ends the items of stopped runs and canceled campaigns.
 func (st *site) giveBack(now time.Time) {
 	st.backlog.filter(func(it *item) bool { return !st.s.stopped(it, st.name, now) })
 }
@@ -293,9 +323,15 @@ const shedTurn = 20
 // pump does what the clock and the queue allow now, and returns when to look
 // again, the zero time for not before news.
 func (st *site) pump(now time.Time) (wake time.Time) {
-	st.backlog.promote(now, func(it *item) string {
+	if l := st.backlog.lapse; !l.IsZero() && !now.Before(l) {
+		st.backlog.sortSuspended(now)
+	}
+	st.backlog.promote(now, func(it *item) (source string, ok bool) {
+		if !st.inTime(it, now) {
+			return "", false
+		}
 		st.watch(it)
-		return st.sticky(it)
+		return st.sticky(it), true
 	})
 	st.expire(now)
 	slices.SortStableFunc(st.dests, func(a, b *dest) int { return cmp.Compare(a.vtime, b.vtime) })
@@ -359,12 +395,18 @@ func (st *site) fill(j *job, c *session, now time.Time) bool {
 		if len(j.items) == 0 {
 			return false
 		}
-		if r := j.items[0].run; r.cause() == nil {
-			j.run = r
+		first := j.items[0]
+		switch {
+		case first.run.cause() != nil || st.s.canceled(first):
+			for _, it := range j.items {
+				st.s.stopped(it, st.name, now)
+			}
+		case st.s.start(first, now).After(now): // the hours of its stream are over
+			st.backlog.putBack(j.items)
+			st.backlog.filterReady(func(it *item) bool { return st.inTime(it, now) })
+		default:
+			j.run = first.run
 			return true
-		}
-		for _, it := range j.items {
-			st.s.stopped(it, st.name, now)
 		}
 	}
 }
@@ -390,10 +432,13 @@ func (st *site) fail(f *failure, due, now time.Time) {
 	st.backlog.filterReady(mark)
 }
 
-// resume lets a stream, "*" for all and the destinations too, go on.
-func (st *site) resume(stream string) {
-	st.backlog.resume(stream)
-	if stream == "*" {
+// resume lets go on what was held: see Sender.Resume.
+func (st *site) resume(sel *Selection) {
+	if len(sel.Campaigns) > 0 {
+		return
+	}
+	st.backlog.resume(sel.Streams)
+	if len(sel.Streams) == 0 {
 		clear(st.dead)
 		for _, d := range st.dests {
 			d.heldUntil = time.Time{}
@@ -420,8 +465,8 @@ func (st *site) forgettable(now time.Time) bool {
 	if st.shared != nil && !settled(st.shared, now) {
 		return false
 	}
-	for _, h := range st.backlog.holds {
-		if !h.forgettable(now, st.s.cfg.Breaker.Period) {
+	for _, f := range st.backlog.flows {
+		if !f.forgettable(now, st.s.cfg.Breaker.Period) {
 			return false
 		}
 	}

@@ -29,7 +29,7 @@ type Destination struct {
 
 	// Binding says what holds mail back now: a limit such as "20/s", "rate" where
 	// the Controller does not name it, "held", "connections", or "" if nothing
-	// does. Streams that are held are in Streams.
+	// does. Streams that are held or suspended are in Streams.
 	Binding string
 	Rule    string       // what set that limit: id of a trigger or profile, "" = plain limits
 	Until   time.Time    // when that ends, zero if it is not known
@@ -43,10 +43,11 @@ type Destination struct {
 
 // StreamState is a stream's part of a site.
 type StreamState struct {
-	Stream string
-	Queued int       // of those that can go
-	Held   time.Time // held until then, zero = not held
-	Why    string    // why it is held
+	Stream    string
+	Queued    int       // of those that can go, but for holds and suspensions
+	Suspended int       // of these, those of a suspended site, stream or campaign
+	Held      time.Time // the whole stream is held until then, zero = it is not
+	Why       string    // why it is held, or which of its campaigns are suspended
 }
 
 // What can bind besides the limits of the Policy.
@@ -127,22 +128,44 @@ func (st *site) snapshot(now time.Time) []Destination {
 
 // streams describes each stream's part.
 func (b *backlog) streams(now time.Time) []StreamState {
+	suspended := map[*flow]int{}
+	for it := b.suspended.head; it != nil; it = it.next {
+		suspended[b.flow(it.msg.Stream)]++
+	}
 	var out []StreamState
-	for _, h := range b.holds {
-		s := StreamState{Stream: h.stream}
+	for _, f := range b.flows {
+		s := StreamState{Stream: f.stream, Queued: suspended[f], Suspended: suspended[f]}
 		for _, l := range b.lanes {
-			if l.stream == h.stream {
+			if l.flow == f {
 				s.Queued += l.len()
 			}
 		}
-		if now.Before(h.until) {
-			s.Held, s.Why = h.until, h.why
-		}
+		b.explain(&s, f, now)
 		if s.Queued > 0 || !s.Held.IsZero() {
 			out = append(out, s)
 		}
 	}
 	return out
+}
+
+// explain says what holds a stream back: the suspension or hold that lasts longest.
+func (b *backlog) explain(s *StreamState, f *flow, now time.Time) {
+	if now.Before(f.until) {
+		s.Held, s.Why = f.until, f.why
+	}
+	for i := range b.suspends {
+		p := &b.suspends[i]
+		if !picks(p.Selection.Streams, f.stream) {
+			continue
+		}
+		if len(p.Selection.Campaigns) > 0 {
+			if s.Suspended > 0 && s.Held.IsZero() {
+				s.Why = p.why()
+			}
+		} else if p.end().After(s.Held) {
+			s.Held, s.Why = p.end(), p.why()
+		}
+	}
 }
 
 // rateOver is the time over which deliveries are counted for a rate.

@@ -3,7 +3,6 @@ package sender
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -49,31 +48,28 @@ func (st Stream) check(name string, sources []*source, bad func(string, ...any))
 }
 
 // pool names the sources that may send the item, nil for all.
-func (s *Sender) pool(it *item) []string {
-	if s.cfg.Choose != nil {
-		if names := s.cfg.Choose(it.msg, it.recipient()); len(names) > 0 {
+func (b *backlog) pool(it *item) []string {
+	for i := range b.moves {
+		if m := &b.moves[i]; picks(m.Selection.Streams, it.msg.Stream) && picks(m.Selection.Campaigns, it.msg.Campaign) {
+			return m.pool
+		}
+	}
+	if b.s.cfg.Choose != nil {
+		if names := b.s.cfg.Choose(it.msg, it.recipient()); len(names) > 0 {
 			return names
 		}
 	}
 	if names := it.domain.route.sources; len(names) > 0 {
 		return names
 	}
-	return s.cfg.Streams[it.msg.Stream].Sources
+	return b.s.cfg.Streams[it.msg.Stream].Sources
 }
 
 // sourceKnown reports whether Choose left a source for the item.
-func (s *Sender) sourceKnown(it *item) bool {
-	if s.cfg.Choose == nil {
+func (b *backlog) sourceKnown(it *item) bool {
+	if b.s.cfg.Choose == nil {
 		return true // the names of streams and routes were checked
 	}
-	pool := s.pool(it)
-	return len(pool) == 0 || slices.ContainsFunc(pool, func(name string) bool { return known(s.cfg.sources, name) })
-}
-
-// laneKey tells lanes apart: one for each stream and pool.
-func laneKey(stream string, pool []string) string {
-	if len(pool) == 0 {
-		return stream
-	}
-	return stream + "\x00" + strings.Join(pool, "\x00")
+	pool := b.pool(it)
+	return len(pool) == 0 || slices.ContainsFunc(pool, func(name string) bool { return known(b.s.cfg.sources, name) })
 }

@@ -195,7 +195,7 @@ func (s *Sender) resumeQueue() {
 	s.paused.Store(false)
 	s.cfg.log.Info("Config.Queue can be written again")
 	s.cfg.Observe(Event{Kind: EventResumed, Time: time.Now()})
-	s.sched.box.put(schedMsg{kind: schedTell, tell: siteMsg{kind: siteWake}})
+	s.sched.box.put(schedMsg{kind: schedTell, tell: siteMsg{kind: siteWake, sel: &Selection{}}})
 	s.taker.look()
 }
 
@@ -209,24 +209,6 @@ func (s *Sender) closeQueue() {
 	s.closed.Do(func() { close(s.clerk.stop) })
 	<-s.clerk.done
 }
-
-// cancelQueued ends what the Queue has of a campaign.
-func (s *Sender) cancelQueued(ctx context.Context, campaign string) error {
-	if s.cfg.Queue == nil {
-		return nil
-	}
-	defer s.clerk.journal.nudge()
-	for more := true; more; {
-		var err error
-		if _, more, err = s.cfg.Queue.Cancel(ctx, campaign, time.Now(), cancelSlice); err != nil {
-			return fmt.Errorf("sender: Cancel: %w", err)
-		}
-	}
-	return nil
-}
-
-// cancelSlice is how many recipients are canceled in one write.
-const cancelSlice = 1000
 
 // Queued lists recipients that have not ended and match, with the last reply and
 // the next attempt: by ID, from the first after the one given, max at most
@@ -248,9 +230,6 @@ func (it *item) kept(due, now time.Time) bool {
 	return it.run.queue && due.Sub(now) >= minStay
 }
 
-
 func (s *Sender) attachNotice(n *note, now time.Time) {}
-
-func (s *Sender) suspended(stream, campaign, site string, now time.Time) bool { return false }
 
 var errEnded = errors.New("the process ended while the message was on the wire")

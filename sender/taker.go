@@ -32,6 +32,7 @@ const (
 	takerLocated                  // domain has the site place
 	takerForget                   // domain
 	takerHold                     // place is held until
+	takerFree                     // sites are held no more: answer
 )
 
 type takerMsg struct {
@@ -39,6 +40,8 @@ type takerMsg struct {
 	lines         []Line
 	domain, place string
 	until         time.Time
+	sites         []string        // nil = all
+	answer        chan<- []string // the domains that were held; has room
 }
 
 // window is what a stream has in memory.
@@ -138,7 +141,30 @@ func (t *taker) handle(m *takerMsg) {
 		delete(t.places, m.domain)
 	case takerHold:
 		t.held[m.place] = m.until
+	case takerFree:
+		m.answer <- t.free(m.sites)
 	}
+}
+
+// free takes holds back and returns the domains that they held.
+func (t *taker) free(sites []string) (domains []string) {
+	for domain, site := range t.places {
+		_, held := t.held[site]
+		_, alone := t.held[domain]
+		if picks(sites, site) && (held || alone) {
+			domains = append(domains, domain)
+		}
+	}
+	for place := range t.held {
+		if picks(sites, t.place(place)) {
+			if t.place(place) == place {
+				domains = append(domains, place) // a domain whose site is not known
+			}
+			delete(t.held, place)
+		}
+	}
+	t.news()
+	return domains
 }
 
 // place is the site of a domain, or the domain while that is not known.
@@ -251,7 +277,7 @@ func (t *taker) failed(w *window, err error, now time.Time) time.Time {
 // room is how many more recipients of the line may be in memory.
 func (t *taker) room(w *window, l Line, now time.Time) int {
 	place := t.place(l.Domain)
-	if now.Before(t.held[place]) || now.Before(t.held[l.Domain]) || t.s.suspended(l.Stream, l.Campaign, place, now) {
+	if now.Before(t.held[place]) || now.Before(t.held[l.Domain]) || t.s.suspended(l, place, now) {
 		return 0
 	}
 	size := t.s.cfg.QueueWindow
