@@ -187,6 +187,7 @@ func (c Config) check() (*config, error) {
 	sources := checkSources(&c, bad)
 	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
 		c.Streams[name].check(name, sources, bad)
+		c.Streams[name].Notices.check(name, &c, bad)
 	}
 	routes := checkRoutes(c.Routes, sources, bad)
 	c.Retry.check(bad)

@@ -43,8 +43,9 @@ type Message struct {
 	queued *Taken // nil unless it comes from the Queue
 }
 
-// DSN asks the receiving server for delivery status notifications (RFC 3461).
-// It is passed on to servers that offer DSN and dropped for others.
+// DSN asks for delivery status notifications (RFC 3461). It is passed on to
+// servers that offer DSN and dropped for others; the Sender itself heeds it where
+// Stream.Notices are on.
 type DSN struct {
 	Notify string // "NEVER", or a list out of SUCCESS, FAILURE, DELAY, such as "FAILURE,DELAY"
 	Return string // "FULL" or "HDRS": how much of the mail comes back with a failure

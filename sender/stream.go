@@ -28,6 +28,10 @@ type Stream struct {
 	// Hours are when its mail may start, by the recipient's clock (Message.Zone).
 	// nil = always.
 	Hours *Hours
+
+	// Notices tell the return path what became of recipients. nil = none, which
+	// is right for bulk mail: its Results say it all.
+	Notices *Notices
 }
 
 func (st Stream) check(name string, sources []*source, bad func(string, ...any)) {

@@ -112,6 +112,10 @@ func (s *Session) MaxMessages() int { return s.ext.mailMax }
 // it come back NotSent.
 func (s *Session) MaxRcpts() int { return s.ext.rcptMax }
 
+// DSN reports whether the server offers DSN (RFC 3461), and with it got what the
+// transactions ask.
+func (s *Session) DSN() bool { return s.ext.dsn }
+
 // step is a command whose reply is awaited.
 type step uint8
 
