@@ -55,7 +55,7 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 }
 
 // MarshalJSON gives the Result as JSON that UnmarshalJSON reads: of Message
-// its ID, Stream, Campaign, From and Tags.
+// all but Content and Data, and of its To only Recipient.
 func (r Result) MarshalJSON() ([]byte, error) {
 	w := writer{buf: make([]byte, 0, 512)}
 	w.open("")
@@ -65,6 +65,11 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		w.string("stream", m.Stream)
 		w.string("campaign", m.Campaign)
 		w.string("from", m.From)
+		w.string("template", m.Template)
+		w.bool("engaged", m.Engaged)
+		w.time("not_before", m.NotBefore)
+		w.string("zone", m.Zone)
+		w.dsn(m.DSN)
 		w.tags(m.Tags)
 		w.close()
 	}
@@ -93,7 +98,8 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 	*r = Result{Recipient: rec.Recipient, Outcome: rec.Outcome, Class: rec.Class.class(), Reply: bounce.Reply(rec.Reply), RetryAt: rec.RetryAt,
 		Site: rec.Site, Source: rec.Source, Attempts: rec.Attempts, Elapsed: time.Duration(rec.Elapsed)}
 	if m := rec.Message; m != nil {
-		r.Message = &Message{ID: m.ID, Stream: m.Stream, Campaign: m.Campaign, From: m.From, To: []string{rec.Recipient}, Tags: m.Tags}
+		r.Message = &Message{ID: m.ID, Stream: m.Stream, Campaign: m.Campaign, From: m.From, To: []string{rec.Recipient}, Template: m.Template,
+			Engaged: m.Engaged, NotBefore: m.NotBefore, Zone: m.Zone, DSN: m.DSN, Tags: m.Tags}
 		if rec.Recipient == "" {
 			r.Message.To = nil
 		}
@@ -138,8 +144,12 @@ func (a *Attempt) UnmarshalJSON(data []byte) error {
 type (
 	resultRecord struct {
 		Message *struct {
-			ID, Stream, Campaign, From string
-			Tags                       map[string]string
+			ID, Stream, Campaign, From, Template string
+			Engaged                              bool
+			NotBefore                            time.Time `json:"not_before"`
+			Zone                                 string
+			DSN                                  *DSN
+			Tags                                 map[string]string
 		}
 		Recipient    string
 		Outcome      Outcome
@@ -283,6 +293,16 @@ func (w *writer) text(name string, v interface{ MarshalText() ([]byte, error) })
 		w.err = err
 	}
 	w.string(name, string(text))
+}
+
+func (w *writer) dsn(d *DSN) {
+	if d != nil {
+		w.open("dsn")
+		w.string("notify", d.Notify)
+		w.string("return", d.Return)
+		w.string("envid", d.EnvID)
+		w.close()
+	}
 }
 
 func (w *writer) tags(tags map[string]string) {

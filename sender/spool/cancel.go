@@ -45,15 +45,11 @@ func (t *tx) cancel(campaign string, now time.Time, max int) (n int, more bool, 
 		if l.Campaign != campaign || !any {
 			continue
 		}
-		if n >= max {
-			return n, true, nil
-		}
 		got, all, err := t.cancelLine(l, from, now, max-n)
 		n += got
 		if err != nil || !all {
 			return n, true, err
 		}
-		t.drained = append(t.drained, l)
 	}
 	return n, false, nil
 }
@@ -66,19 +62,25 @@ func (ls *lines) pending(l *line) (key, bool) {
 	return l.cursor, l.next != never || l.hold != end
 }
 
-// cancelLine ends up to max recipients of a line that are behind a place; all
-// means that there are no others.
+// cancelLine ends up to max recipients of a line that are behind a place, but
+// not those that were in flight when the file was opened: their fate is not
+// known. all means that there are no others.
 func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all bool, err error) {
 	known := map[int64]*waiter{}
 	var ids []int64
 	var details []string
+	lost := 0
 	all = true
 	err = t.waitingAfter.query(func(row []value) error {
-		if len(ids) == max {
+		w := &waiter{id: integer(row[0]), message: integer(row[2]), remaining: integer(row[10]), content: integer(row[11])}
+		switch {
+		case t.s.lines.isLost(w.id):
+			lost++
+			return nil
+		case len(ids) == max:
 			all = false
 			return nil
 		}
-		w := &waiter{id: integer(row[0]), message: integer(row[2]), remaining: integer(row[10]), content: integer(row[11])}
 		detail, err := canceledResult(l, row, now).MarshalJSON()
 		if err != nil {
 			return err
@@ -87,19 +89,18 @@ func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all b
 		ids = append(ids, w.id)
 		details = append(details, string(detail))
 		return nil
-	}, l.id, from.at, from.id, int64(max)+1)
-	if err != nil || len(ids) == 0 {
-		return 0, all, err
+	}, l.id, from.at, from.id, int64(max+1+len(t.s.lines.lost)))
+	if err != nil {
+		return 0, false, err
+	}
+	if all && lost == 0 {
+		t.drained = append(t.drained, l)
 	}
 	for _, detail := range details {
 		if _, err := t.journal(detail); err != nil {
 			return 0, false, err
 		}
 	}
-	if _, err := t.unmark.exec(idList(ids)); err != nil {
-		return 0, false, err
-	}
-	t.unlost = append(t.unlost, ids...)
 	return len(ids), all, t.end(ids, known, nano(now))
 }
 

@@ -169,7 +169,13 @@ func (la *lane) wake(now int64) {
 	}
 }
 
-func (ls *lines) markLost(id int64) { ls.lost[id] = struct{}{} }
+// isLost reports whether a recipient was in flight when the file was opened,
+// and nothing was heard of it since. Only the writer calls it, which alone
+// changes lost.
+func (ls *lines) isLost(id int64) bool {
+	_, ok := ls.lost[id]
+	return ok
+}
 
 // timedLines is a heap by next.
 type timedLines []*line

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -73,16 +72,12 @@ func (s *Spool) List(ctx context.Context, match sender.Selection, after int64, m
 func conditions(match sender.Selection) (string, []value) {
 	var where strings.Builder
 	var args []value
-	domains := slices.Clone(match.Domains)
-	for _, d := range match.Domains {
-		domains = append(domains, normalDomain(d))
-	}
 	for _, c := range []struct {
 		column string
 		values []string
 	}{
-		{"json_extract(r.last, '$.site')", match.Sites},
-		{"l.domain", domains},
+		{"coalesce(json_extract(r.last, '$.site'), '')", match.Sites},
+		{"l.domain", match.Domains},
 		{"l.stream", match.Streams},
 		{"l.campaign", match.Campaigns},
 		{"m.name", match.Messages},

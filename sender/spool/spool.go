@@ -155,7 +155,7 @@ func (s *Spool) load() error {
 		return err
 	}
 	return s.w.c.query(`SELECT id FROM inflight`, func(row []value) error {
-		s.lines.markLost(integer(row[0]))
+		s.lines.lost[integer(row[0])] = struct{}{}
 		return nil
 	})
 }

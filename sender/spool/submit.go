@@ -115,8 +115,8 @@ func prepare(m *sender.Submission, now time.Time) (*item, error) {
 		it.hash = sha256.Sum256(m.Body)
 	}
 	for i, address := range m.To {
-		domain := domainOf(address)
-		it.rcpts[i] = rcpt{address: address, key: pairKey(m.ID, address, domain),
+		local, domain := sender.SplitRecipient(address)
+		it.rcpts[i] = rcpt{address: address, key: pairKey(m.ID, local, domain),
 			line: sender.Line{Domain: domain, Stream: m.Stream, Campaign: m.Campaign}}
 	}
 	return it, nil
