@@ -1,0 +1,45 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Backup writes a copy of the spool as it is now to a new file, while it runs.
+// The copy is whole when Backup returns nil, and is opened like any other: a
+// Sender that runs on it sends again what was sent after the copy was made.
+func (s *Spool) Backup(ctx context.Context, path string) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return wrap(path, err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		return wrap(path, fmt.Errorf("the backup needs a new file: %w", os.ErrExist))
+	}
+	r, err := s.reader(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.release(r)
+	part := path + ".part"
+	_ = os.Remove(part) // of a backup that was cut short
+	c, err := openConn(s.path, s.opt.VFS, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "synchronous=FULL")
+	if err != nil {
+		return wrap(s.path, err)
+	}
+	err = errors.Join(c.vacuumInto(ctx, part), c.Close())
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+		return wrap(path, err)
+	}
+	return nil
+}

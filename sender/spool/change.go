@@ -1,0 +1,296 @@
+package spool
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/volleymail/volley/sender"
+)
+
+// change is a sender.Change that is prepared for the file.
+type change struct {
+	*sender.Change
+	detail string // of its Result or Last
+	notice *item
+	seq    int64
+}
+
+// Write implements sender.Queue. Changes of what is not in the file, or has
+// ended, are passed over.
+func (s *Spool) Write(ctx context.Context, now time.Time, changes []sender.Change) error {
+	if err := s.check(ctx); err != nil {
+		return err
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	prepared := make([]change, len(changes))
+	bytes := 0
+	for i := range changes {
+		c := &prepared[i]
+		c.Change = &changes[i]
+		if err := c.prepare(now); err != nil {
+			return err
+		}
+		bytes += len(c.detail)
+	}
+	err := s.write(ctx, &request{rows: len(changes), bytes: bytes, apply: func(t *tx) error {
+		t.seen(now)
+		return t.change(prepared, nano(now))
+	}})
+	if err != nil {
+		return err
+	}
+	for i := range prepared {
+		if c := &prepared[i]; c.Kind == sender.EndedNow {
+			c.Seq = c.seq
+		}
+	}
+	return nil
+}
+
+func (c *change) prepare(now time.Time) (err error) {
+	var detail []byte
+	switch {
+	case c.Kind == sender.EndedNow && c.Result != nil:
+		detail, err = c.Result.MarshalJSON()
+	case c.Kind == sender.Later && c.Last != nil:
+		detail, err = c.Last.MarshalJSON()
+	}
+	if err != nil {
+		return err
+	}
+	c.detail = string(detail)
+	if c.Notice != nil {
+		c.notice, err = prepare(c.Notice, now)
+	}
+	return err
+}
+
+// waiter is what the file has of a recipient that has not ended.
+type waiter struct {
+	placed
+	id, message, remaining, content int64
+
+	ended  bool
+	marked mark    // what becomes of its mark
+	later  *change // the last that said so
+}
+
+type mark uint8
+
+const (
+	asItWas mark = iota
+	marked
+	unmarked
+)
+
+// change applies changes in order: what is the same for many is one statement.
+func (t *tx) change(changes []change, now int64) error {
+	known, err := t.waiters(changes)
+	if err != nil {
+		return err
+	}
+	var acks []int64
+	for i := range changes {
+		c := &changes[i]
+		if c.notice != nil {
+			if err := t.notify(c.notice); err != nil {
+				return err
+			}
+		}
+		if c.Kind == sender.Acknowledged {
+			acks = append(acks, c.Seq)
+			continue
+		}
+		w := known[c.ID]
+		if w == nil || w.ended {
+			continue
+		}
+		switch c.Kind {
+		case sender.Sending:
+			w.marked = marked
+		case sender.NotSending:
+			w.marked = unmarked
+		case sender.Later:
+			w.marked, w.later = unmarked, c
+		case sender.EndedNow:
+			w.marked, w.ended = unmarked, true
+			if c.seq, err = t.journal(c.detail); err != nil {
+				return err
+			}
+		}
+	}
+	if err := t.apply(known, now); err != nil {
+		return err
+	}
+	return t.acknowledge(acks)
+}
+
+// notify submits a notice. That of a canceled campaign is not wanted any more.
+func (t *tx) notify(it *item) error {
+	if t.isCanceled(it.sub.Campaign) {
+		return nil
+	}
+	return t.insert(it)
+}
+
+// waiters reads the recipients that changes are about.
+func (t *tx) waiters(changes []change) (map[int64]*waiter, error) {
+	ids := make([]int64, 0, len(changes))
+	for i := range changes {
+		if changes[i].Kind != sender.Acknowledged {
+			ids = append(ids, changes[i].ID)
+		}
+	}
+	known := make(map[int64]*waiter, len(ids))
+	if len(ids) == 0 {
+		return known, nil
+	}
+	slices.Sort(ids)
+	err := t.find.query(func(row []value) error {
+		w := &waiter{id: integer(row[0]), message: integer(row[3]), remaining: integer(row[4]), content: integer(row[5])}
+		w.line, w.key = t.s.lines.byID[integer(row[1])], key{integer(row[2]), w.id}
+		known[w.id] = w
+		return nil
+	}, idList(slices.Compact(ids)))
+	return known, err
+}
+
+// apply writes what became of the recipients.
+func (t *tx) apply(known map[int64]*waiter, now int64) error {
+	var mark, unmark, ended []int64
+	for _, w := range known {
+		switch w.marked {
+		case marked:
+			mark = append(mark, w.id)
+		case unmarked:
+			unmark = append(unmark, w.id)
+		}
+		switch {
+		case w.ended:
+			ended = append(ended, w.id)
+		case w.later != nil:
+			if err := t.postpone(w); err != nil {
+				return err
+			}
+		default:
+			continue
+		}
+		t.left = append(t.left, w.placed)
+	}
+	t.unlost = append(t.unlost, unmark...)
+	for _, bulk := range []struct {
+		s   *stmt
+		ids []int64
+	}{{t.mark, mark}, {t.unmark, unmark}} {
+		if len(bulk.ids) > 0 {
+			slices.Sort(bulk.ids)
+			if _, err := bulk.s.exec(idList(bulk.ids)); err != nil {
+				return err
+			}
+		}
+	}
+	return t.end(ended, known, now)
+}
+
+func (t *tx) postpone(w *waiter) error {
+	c := w.later
+	at := t.place(w.line, nano(c.Due), w.id)
+	warned := int64(0)
+	if c.Warned {
+		warned = 1
+	}
+	_, err := t.later.exec(w.id, at, orNull(int64(c.Attempts)), orNull(warned), orNull(c.detail))
+	return err
+}
+
+// end makes recipients ended pairs, and deletes messages that have no others.
+func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	slices.Sort(ids)
+	if _, err := t.ended.exec(idList(ids), now); err != nil {
+		return err
+	}
+	if now < never-int64(t.s.opt.Retention) {
+		t.purgeAt = min(t.purgeAt, now+int64(t.s.opt.Retention))
+	}
+	less := map[int64]int64{}
+	for _, id := range ids {
+		less[known[id].message]++
+	}
+	var gone []int64
+	for _, id := range ids {
+		w := known[id]
+		n := less[w.message]
+		switch {
+		case n == 0: // seen
+		case n >= w.remaining:
+			gone = append(gone, w.message)
+			t.uses[w.content]--
+		default:
+			if _, err := t.messageLess.exec(w.message, n); err != nil {
+				return err
+			}
+		}
+		delete(less, w.message)
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	_, err := t.messageGone.exec(idList(gone))
+	return err
+}
+
+// journal keeps a result until it is acknowledged.
+func (t *tx) journal(detail string) (int64, error) {
+	t.results++
+	_, err := t.insertResult.exec(t.results, detail)
+	return t.results, err
+}
+
+// acknowledge deletes results, those that follow each other at once.
+func (t *tx) acknowledge(seqs []int64) error {
+	slices.Sort(seqs)
+	for len(seqs) > 0 {
+		n := 1
+		for n < len(seqs) && seqs[n] <= seqs[n-1]+1 {
+			n++
+		}
+		if _, err := t.ack.exec(seqs[0], seqs[n-1]); err != nil {
+			return err
+		}
+		seqs = seqs[n:]
+	}
+	return nil
+}
+
+// write hands a request to the writer and waits for it. When ctx ends before
+// the writer has begun with it, it is withdrawn; after that its end is awaited.
+func (s *Spool) write(ctx context.Context, r *request) error {
+	r.done = make(chan struct{})
+	select {
+	case s.in <- r:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.quit:
+		return wrap(s.path, ErrClosed)
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return ctx.Err()
+		}
+	case <-s.done:
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return wrap(s.path, ErrClosed)
+		}
+	}
+	<-r.done
+	return r.err
+}

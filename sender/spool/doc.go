@@ -1,0 +1,2 @@
+// Package spool is a sender.Queue in one SQLite file.
+package spool

@@ -1,0 +1,208 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/volleymail/volley/sender"
+)
+
+// Options of Open. Each zero field means the default.
+type Options struct {
+	// Retention is how long an ended pair of message id and recipient is
+	// remembered, counted by the times that the Sender passes: submitted again
+	// within it, it is passed over. Default 30 days. About 80 octets each.
+	Retention time.Duration
+	// CacheSize is how many octets of the file are kept in memory. Default 48 MiB.
+	CacheSize int
+	// BodyCache is how many octets of bodies that several messages share are kept
+	// in memory. Default 8 MiB.
+	BodyCache int
+	// Logger gets what needs attention and no caller can be told. Default: none.
+	Logger *slog.Logger
+	// VFS names the file layer of SQLite. It must be registered, and have shared
+	// memory for WAL. Default: the operating system's.
+	VFS string
+}
+
+const (
+	defaultRetention = 30 * 24 * time.Hour
+	defaultCache     = 48 << 20
+	defaultBodies    = 8 << 20
+	readers          = 3 // connections for what is read besides Take
+	busyTimeout      = 10 * time.Second
+)
+
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Retention <= 0 {
+		c.Retention = defaultRetention
+	}
+	if c.CacheSize <= 0 {
+		c.CacheSize = defaultCache
+	}
+	if c.BodyCache <= 0 {
+		c.BodyCache = defaultBodies
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Spool is a sender.Queue in a file.
+type Spool struct {
+	path string // absolute
+	opt  Options
+	lock *os.File
+
+	in   chan *request
+	quit chan struct{} // closed by Close
+	done chan struct{} // closed by run
+	w    writer        // owned by run
+
+	pool   chan *reader // those that are not in use
+	opened int          // how many there are in all
+	bodies bodyCache
+
+	takeMu sync.Mutex // held by Take, and by run for what must not change under it
+	take   taker      // guarded by takeMu
+
+	lines lines
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ sender.Queue = (*Spool)(nil)
+
+// Open opens the spool in the file, or makes it. The file belongs to this
+// process until Close or the end of the process; until then another Open gives
+// an error that wraps ErrLocked. Errors are of type *Error.
+//
+// Beside the file there are, while it is open, path-wal and path-shm, which
+// belong to it: never copy or delete one without the others. To copy it see
+// Spool.Backup.
+func Open(path string, o *Options) (*Spool, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, wrap(path, err)
+	}
+	s := &Spool{path: path, opt: o.withDefaults(),
+		in: make(chan *request, 64), quit: make(chan struct{}), done: make(chan struct{}), pool: make(chan *reader, readers)}
+	if s.lock, err = lock(path); err != nil {
+		return nil, wrap(path, err)
+	}
+	if err := s.open(); err != nil {
+		return nil, wrap(path, errors.Join(err, s.closeFiles()))
+	}
+	go s.run()
+	return s, nil
+}
+
+func (s *Spool) open() error {
+	if err := s.checkFile(); err != nil {
+		return err
+	}
+	if err := s.w.open(s); err != nil {
+		return err
+	}
+	var err error
+	if s.take.r, err = s.openReader(8 << 20); err != nil {
+		return err
+	}
+	for range readers {
+		r, err := s.openReader(2 << 20)
+		if err != nil {
+			return err
+		}
+		s.opened++
+		s.pool <- r
+	}
+	s.bodies.max = s.opt.BodyCache
+	return s.load()
+}
+
+// checkFile finds what SQLite would report late or not at all.
+func (s *Spool) checkFile() error {
+	switch info, err := os.Stat(s.path); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: it is a %s", ErrForeign, info.Mode().Type())
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0) // SQLite would open it for reading only
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// load takes over what memory has of the file.
+func (s *Spool) load() error {
+	if err := s.w.load(); err != nil {
+		return err
+	}
+	return s.w.c.query(`SELECT id FROM inflight`, func(row []value) error {
+		s.lines.lost[integer(row[0])] = struct{}{}
+		return nil
+	})
+}
+
+// Close waits for what runs and closes the file. Whoever waits for a write gets
+// its result, or ErrClosed.
+func (s *Spool) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.quit)
+		<-s.done
+		s.takeMu.Lock() // a Take that runs comes first, and none comes after
+		defer s.takeMu.Unlock()
+		s.closeErr = wrap(s.path, s.closeFiles())
+	})
+	return s.closeErr
+}
+
+// closeFiles closes what is open; for readers in use it waits.
+func (s *Spool) closeFiles() error {
+	var errs []error
+	for range s.opened {
+		r := <-s.pool
+		errs = append(errs, r.c.Close())
+	}
+	if s.take.r != nil {
+		errs = append(errs, s.take.r.c.Close())
+		s.take.r = nil
+	}
+	if s.w.c != nil { // last: it writes the log into the file
+		errs = append(errs, s.w.c.Close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+func (s *Spool) closed() bool {
+	select {
+	case <-s.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// check is what each method asks first.
+func (s *Spool) check(ctx context.Context) error {
+	if s.closed() {
+		return wrap(s.path, ErrClosed)
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,318 @@
+package spool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/volleymail/volley/sender"
+)
+
+// reader is a connection that reads.
+type reader struct {
+	c *conn
+
+	after    *stmt // recipients of a line behind a place
+	messages *stmt
+	results  *stmt
+	body     *stmt
+	setting  *stmt
+}
+
+func (s *Spool) openReader(cache int) (*reader, error) {
+	c, err := openConn(s.path, s.opt.VFS, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "query_only=1",
+		fmt.Sprintf("cache_size=-%d", cache>>10), "temp_store=MEMORY")
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{c: c}
+	err = c.prepareAll(map[**stmt]string{
+		// Two ranges, because SQLite does not search an index for a pair with the row's id.
+		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at = ?2 AND id > ?3
+			UNION ALL SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at > ?2
+			ORDER BY at, id LIMIT ?4`,
+		&r.messages: `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, c.template, c.uses FROM json_each(?) j
+			CROSS JOIN message m ON m.id = j.value LEFT JOIN content c ON c.id = m.content`,
+		&r.results: `SELECT seq, detail FROM result WHERE seq > ? ORDER BY seq LIMIT ?`,
+		&r.body:    `SELECT data FROM body WHERE content = ?`,
+		&r.setting: `SELECT value FROM setting WHERE name = ?`,
+	})
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return r, nil
+}
+
+// taker is what Take works with. It is guarded by Spool.takeMu.
+type taker struct {
+	r     *reader
+	round int64 // counts the calls
+}
+
+// picked is what a Take has of a line, to put it back if it fails.
+type picked struct {
+	line   *line
+	cursor key // before
+	first  int64
+	n      int
+}
+
+// taking is one call of Take.
+type taking struct {
+	s      *Spool
+	lane   *lane
+	now    int64
+	max    int
+	room   func(sender.Line) int
+	round  int64
+	taken  []*sender.Taken
+	got    int
+	picked []picked
+}
+
+// Take implements sender.Queue. It writes nothing. room must not call the
+// Spool.
+func (s *Spool) Take(ctx context.Context, stream string, now time.Time, max int, room func(sender.Line) int) ([]*sender.Taken, time.Time, error) {
+	s.takeMu.Lock()
+	defer s.takeMu.Unlock()
+	if err := s.check(ctx); err != nil {
+		return nil, time.Time{}, err
+	}
+	s.take.round++
+	t := &taking{s: s, now: nano(now), max: max, room: room, round: s.take.round}
+	s.lines.mu.Lock()
+	defer s.lines.mu.Unlock()
+	t.lane = s.lines.lanes[stream]
+	if t.lane == nil {
+		return nil, time.Time{}, nil
+	}
+	err := t.lines()
+	if err == nil {
+		s.lines.mu.Unlock()
+		err = t.messages()
+		s.lines.mu.Lock()
+	}
+	if err != nil {
+		t.putBack()
+		return nil, time.Time{}, wrap(s.path, err)
+	}
+	return t.taken, t.next(), nil
+}
+
+// lines takes from the lines that are ready, in turn. lines.mu is held, but not
+// while the file is read or room is asked.
+func (t *taking) lines() error {
+	t.lane.wake(t.now)
+	open := t.lane.ready.len()
+	for open > 0 && t.got < t.max {
+		share := max(1, (t.max-t.got)/open)
+		open = 0
+		for range t.lane.ready.len() {
+			if t.got >= t.max {
+				break
+			}
+			l := t.lane.ready.pop()
+			err := t.line(l, min(share, t.max-t.got))
+			if l.state = idle; l.next <= t.now {
+				l.state = ready
+				t.lane.ready.push(l)
+				if !l.short {
+					open++
+				}
+			} else {
+				t.s.lines.schedule(l)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// line takes up to n recipients of a line.
+func (t *taking) line(l *line, n int) error {
+	ls := &t.s.lines
+	if l.next > t.now {
+		return nil
+	}
+	l.state = busy
+	if l.round != t.round {
+		l.round = t.round
+		ls.mu.Unlock()
+		room := t.room(l.Line)
+		ls.mu.Lock()
+		l.room, l.short = room, room <= 0
+	}
+	if l.short {
+		return nil
+	}
+	n = min(n, l.room)
+	from, to := l.cursor, key{t.now, math.MaxInt64}
+	if l.hold.before(to) {
+		to = l.hold
+	}
+	before := l.next
+	l.floor, l.next = key{t.now, math.MaxInt64}, never
+	if l.floor.before(from) {
+		l.floor = from
+	}
+	ls.mu.Unlock()
+	reached, next, got, err := t.read(l, from, to, n)
+	ls.mu.Lock()
+	if got > 0 && err == nil {
+		t.picked = append(t.picked, picked{l, from, before, got})
+		l.cursor = reached
+		l.out += got
+		l.room -= got
+		t.got += got
+	}
+	if err != nil {
+		next = before
+	}
+	l.floor = l.cursor
+	l.next = min(l.next, next)
+	l.short = got < n || l.room <= 0
+	return err
+}
+
+// read reads up to n recipients of a line between two places and gives the place
+// of the last, and when the one after it is due.
+func (t *taking) read(l *line, from, to key, n int) (reached key, next int64, got int, err error) {
+	next = never
+	var group *sender.Taken
+	kept := len(t.taken)
+	err = t.s.take.r.after.query(func(row []value) error {
+		k := key{integer(row[1]), integer(row[0])}
+		if got == n || !k.before(to) {
+			next = min(next, k.at)
+			return nil
+		}
+		message := integer(row[2])
+		if group == nil || group.Number != message {
+			group = &sender.Taken{Line: l.Line, Number: message}
+			t.taken = append(t.taken, group)
+		}
+		w := sender.Waiting{ID: k.id, Attempts: int(integer(row[4])), Warned: integer(row[5]) != 0}
+		if last := text(row[6]); last != "" {
+			w.Last = &sender.Attempt{}
+			if err := w.Last.UnmarshalJSON([]byte(last)); err != nil {
+				return fmt.Errorf("%w: recipient %d: %w", ErrCorrupt, k.id, err)
+			}
+		}
+		if group.Message == nil {
+			group.Message = &sender.Message{}
+		}
+		group.Message.To = append(group.Message.To, text(row[3]))
+		group.Recipients = append(group.Recipients, w)
+		reached = k
+		got++
+		return nil
+	}, l.id, from.at, from.id, int64(n)+1)
+	if err != nil {
+		t.taken = t.taken[:kept]
+		return from, never, 0, err
+	}
+	return reached, next, got, nil
+}
+
+// messages completes what was taken with the messages.
+func (t *taking) messages() error {
+	if len(t.taken) == 0 {
+		return nil
+	}
+	numbers := make([]int64, 0, len(t.taken))
+	byNumber := make(map[int64][]*sender.Taken, len(t.taken))
+	for _, taken := range t.taken {
+		if byNumber[taken.Number] == nil {
+			numbers = append(numbers, taken.Number)
+		}
+		byNumber[taken.Number] = append(byNumber[taken.Number], taken)
+	}
+	err := t.s.take.r.messages.query(func(row []value) error {
+		id := integer(row[0])
+		for _, taken := range byNumber[id] {
+			if err := t.s.fill(taken, row); err != nil {
+				return fmt.Errorf("%w: message %d: %w", ErrCorrupt, id, err)
+			}
+		}
+		delete(byNumber, id)
+		return nil
+	}, idList(numbers))
+	if err == nil && len(byNumber) > 0 {
+		for id := range byNumber {
+			return fmt.Errorf("%w: message %d is missing", ErrCorrupt, id)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	t.s.lines.mu.Lock()
+	defer t.s.lines.mu.Unlock()
+	if len(t.s.lines.lost) > 0 {
+		for _, taken := range t.taken {
+			for i := range taken.Recipients {
+				w := &taken.Recipients[i]
+				_, w.InFlight = t.s.lines.lost[w.ID]
+			}
+		}
+	}
+	return nil
+}
+
+// fill puts what the row has of the message into taken.
+func (s *Spool) fill(taken *sender.Taken, row []value) error {
+	m := taken.Message
+	m.ID, m.Stream, m.Campaign, m.From = text(row[1]), taken.Stream, taken.Campaign, text(row[2])
+	taken.Born = instant(integer(row[4]))
+	if tags := text(row[5]); tags != "" {
+		if err := json.Unmarshal([]byte(tags), &m.Tags); err != nil {
+			return err
+		}
+	}
+	if more := text(row[6]); more != "" {
+		var rec moreRecord
+		if err := json.Unmarshal([]byte(more), &rec); err != nil {
+			return err
+		}
+		m.DSN, m.Engaged, m.NotBefore, m.Zone = rec.DSN, rec.Engaged, rec.NotBefore, rec.Zone
+	}
+	if row[7] != nil {
+		m.Data = json.RawMessage(text(row[7]))
+	}
+	if m.Template = text(row[8]); m.Template == "" {
+		m.Content = &body{s: s, content: integer(row[3]), shared: integer(row[9]) > 1}
+	}
+	return nil
+}
+
+// putBack undoes what was taken: the recipients are behind the cursor again.
+func (t *taking) putBack() {
+	for i := len(t.picked) - 1; i >= 0; i-- {
+		p := t.picked[i]
+		p.line.cursor, p.line.floor = p.cursor, p.cursor
+		p.line.out -= p.n
+		p.line.next = min(p.line.next, p.first)
+		t.s.lines.schedule(p.line)
+	}
+}
+
+// next is when more can be taken, but for want of room.
+func (t *taking) next() time.Time {
+	next := int64(never)
+	if len(t.lane.timed) > 0 {
+		next = t.lane.timed[0].next
+	}
+	for _, l := range t.lane.ready.buf[t.lane.ready.head:] {
+		if l.round != t.round || l.room > 0 {
+			next = min(next, l.next)
+		}
+	}
+	if next == never {
+		return time.Time{}
+	}
+	return instant(next)
+}

@@ -1,0 +1,211 @@
+package spool
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/volleymail/volley/sender"
+)
+
+// purgeSlice is how many ended pairs a transaction forgets at most.
+const purgeSlice = 256
+
+// tx is a transaction of the writer. What memory has of the file is changed
+// when it is committed.
+type tx struct {
+	*writer
+	touched  []*line         // that have a hold
+	created  []*line         // not in the file before
+	hashed   [][32]byte      // of contents, not in the file before
+	uses     map[int64]int64 // changes of content.uses
+	left     []placed        // are not handed out any more
+	unlost   []int64         // are not in flight any more
+	drained  []*line         // have nobody after the cursor any more
+	emptied  []*line         // to be forgotten
+	canceled []string        // campaigns that are canceled by it
+	counted  [4]int64        // the numbers at its begin
+}
+
+// placed is a recipient in its line.
+type placed struct {
+	line *line
+	key  key
+}
+
+// all begins, applies the group and commits, or rolls back.
+func (t *tx) all(group []*request) (err error) {
+	if _, err := t.begin.exec(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_, _ = t.rollback.exec() // fails if SQLite has rolled back by itself
+		}
+	}()
+	t.counted = [4]int64{t.recipients, t.results, t.lines, t.content}
+	for _, r := range group {
+		if err := r.apply(t); err != nil {
+			return err
+		}
+	}
+	if err := t.finish(); err != nil {
+		return err
+	}
+	_, err = t.commit.exec()
+	return err
+}
+
+// finish does what is done once for all.
+func (t *tx) finish() error {
+	if err := t.writeUses(); err != nil {
+		return err
+	}
+	if err := t.dropEmpty(); err != nil {
+		return err
+	}
+	if t.purgeAt <= t.now {
+		if _, err := t.purge.exec(t.now-int64(t.s.opt.Retention), int64(purgeSlice)); err != nil {
+			return err
+		}
+		if err := t.nextPurge(); err != nil {
+			return err
+		}
+	}
+	if t.counted == [4]int64{t.recipients, t.results, t.lines, t.content} {
+		return nil
+	}
+	_, err := t.count.exec(t.recipients, t.results, t.lines, t.content)
+	return err
+}
+
+// settle brings memory to where the file is.
+func (t *tx) settle(ok bool) {
+	ls := &t.s.lines
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ok {
+		for _, l := range t.drained { // before what came to them later
+			l.next = never
+			ls.schedule(l)
+		}
+	}
+	for _, l := range t.touched {
+		if ok {
+			l.next = min(l.next, l.hold.at)
+		}
+		l.hold = end
+		if ok {
+			ls.schedule(l)
+		}
+	}
+	if !ok {
+		t.undo()
+		return
+	}
+	for _, l := range t.created {
+		l.new = false
+	}
+	for _, l := range t.emptied {
+		ls.remove(l)
+	}
+	for _, id := range t.unlost {
+		delete(ls.lost, id)
+	}
+	for _, p := range t.left {
+		if !p.line.cursor.before(p.key) && p.line.out > 0 {
+			p.line.out--
+			ls.maybeEmpty(p.line)
+		}
+	}
+	for _, c := range t.canceled {
+		ls.canceled[c] = true
+	}
+}
+
+// undo forgets what is not in the file after all. The numbers that were given
+// out are lost.
+func (t *tx) undo() {
+	for _, l := range t.created {
+		t.s.lines.remove(l)
+	}
+	for _, h := range t.hashed {
+		t.forgetContent(t.contents[h])
+	}
+	t.s.lines.empty = append(t.s.lines.empty, t.emptied...)
+	t.purgeAt = min(t.purgeAt, t.now)
+}
+
+// line gives the line, a new one if need be.
+func (t *tx) line(l sender.Line) (*line, error) {
+	if known := t.s.lines.byLine[l]; known != nil {
+		return known, nil
+	}
+	t.lines++
+	if _, err := t.insertLine.exec(t.lines, l.Domain, l.Stream, l.Campaign); err != nil {
+		return nil, err
+	}
+	n := t.s.lines.add(t.lines, l)
+	n.new = true
+	t.created = append(t.created, n)
+	return n, nil
+}
+
+// isCanceled reports whether a campaign is canceled.
+func (t *tx) isCanceled(campaign string) bool {
+	return t.s.lines.canceled[campaign] || slices.Contains(t.canceled, campaign)
+}
+
+// place gives a recipient its place in a line.
+func (t *tx) place(l *line, due, id int64) int64 {
+	at, first := t.s.lines.place(l, due, id)
+	if first {
+		t.touched = append(t.touched, l)
+	}
+	return at
+}
+
+// dropEmpty deletes lines that nobody waits in, lest they pile up.
+func (t *tx) dropEmpty() error {
+	ls := &t.s.lines
+	ls.mu.Lock()
+	n := max(0, len(ls.empty)-purgeSlice)
+	some := append([]*line(nil), ls.empty[n:]...)
+	ls.empty = ls.empty[:n]
+	ls.mu.Unlock()
+	for i, l := range some {
+		if ls.byID[l.id] != l || !ls.isEmpty(l) {
+			continue
+		}
+		n, err := t.deleteLine.exec(l.id)
+		if err != nil {
+			ls.mu.Lock()
+			ls.empty = append(ls.empty, some[i:]...)
+			ls.mu.Unlock()
+			return err
+		}
+		if n > 0 {
+			t.emptied = append(t.emptied, l)
+		}
+	}
+	return nil
+}
+
+// isEmpty reports whether memory knows of nobody in the line.
+func (ls *lines) isEmpty(l *line) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return l.state == idle && l.out == 0 && l.hold == end && l.next == never
+}
+
+// idList is ids as JSON.
+func idList(ids []int64) string {
+	b := make([]byte, 0, 2+10*len(ids))
+	b = append(b, '[')
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, id, 10)
+	}
+	return string(append(b, ']'))
+}
