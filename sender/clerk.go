@@ -83,7 +83,7 @@ func (c *clerk) later(it *item, site string, due, now time.Time) {
 	w := it.waiting()
 	n := note{Change: Change{Kind: Later, ID: w.ID, Due: due, Attempts: int(it.tries), Last: it.attempt(site, now), Warned: w.Warned}, leave: it.msg.queued.Line, left: true}
 	if !w.Warned && it.last != nil {
-		n.item = it
+		n.item = it // a delay notice may be due
 	}
 	c.box.put(n)
 }
@@ -141,7 +141,8 @@ func (c *clerk) take(n *note, now time.Time) {
 		wait = ackLinger
 	}
 	if n.item != nil {
-		c.s.attachNotice(n, now)
+		c.notify(n, now)
+		n.item = nil
 	}
 	if c.fails == 0 {
 		if at := now.Add(wait); c.writeAt.IsZero() || at.Before(c.writeAt) {
@@ -150,6 +151,27 @@ func (c *clerk) take(n *note, now time.Time) {
 	}
 	c.changes = append(c.changes, n.Change)
 	c.notes = append(c.notes, *n)
+}
+
+// notify adds the notice that is due, if one is.
+func (c *clerk) notify(n *note, now time.Time) {
+	it := n.item
+	o := occasion{Result: n.Result, now: now, born: time.Unix(0, it.born), number: it.id, warned: it.waiting().Warned, promised: n.dsn}
+	if n.Kind == Later {
+		o.Result = &Result{Message: it.msg, Recipient: it.recipient(), Class: it.last.class, Reply: it.last.reply, Err: it.last.err, Attempts: n.Attempts}
+		o.next = n.Due
+	}
+	if o.Attempts > 0 {
+		o.tried = now
+	}
+	told := c.s.notice(o)
+	if told == nil {
+		return
+	}
+	n.Warned = n.Warned || n.Kind == Later
+	if !c.s.handle(told) {
+		n.Notice = told.submission(now)
+	}
 }
 
 // write writes all changes, or keeps them for later.

@@ -52,6 +52,8 @@ type Notices struct {
 	// Handle gets each notice instead of the return path, from one of the
 	// Sender's goroutines: it must be quick. After a crash it may get one again,
 	// with the same Message.ID. nil = the notice is submitted to Config.Queue.
+	// Mail of Send, whose caller gets the Result, has notices of failure and
+	// success, and these only for Handle.
 	Handle func(*Notice)
 }
 
@@ -183,6 +185,31 @@ func (b noticeBody) WriteTo(w io.Writer) (int64, error) {
 // submission is the notice as the Queue takes it.
 func (n *Notice) submission(now time.Time) *Submission {
 	return &Submission{Message: n.Message, Body: n.body, Due: latest(now, n.Message.NotBefore)}
+}
+
+// handle gives a notice to who wants them himself, if anybody does.
+func (s *Sender) handle(n *Notice) bool {
+	h := s.cfg.Streams[n.Original.Stream].Notices.Handle
+	if h == nil {
+		return false
+	}
+	_ = s.guard(func() error { h(n); return nil }) // a panic is logged
+	return true
+}
+
+// noticeOfSend makes the notice of a recipient of Send that has ended, for those
+// who handle them.
+func (s *Sender) noticeOfSend(it *item, r *Result, promised bool, now time.Time) {
+	if n := s.cfg.Streams[it.msg.Stream].Notices; n == nil || n.Handle == nil {
+		return
+	}
+	o := occasion{Result: r, now: now, born: time.Unix(0, it.born), number: it.id, promised: promised}
+	if r.Attempts > 0 {
+		o.tried = now
+	}
+	if n := s.notice(o); n != nil {
+		s.handle(n)
+	}
 }
 
 // kind says what there is to tell, if anything.

@@ -179,7 +179,9 @@ func (q *scheduler) accept(sub submission, now time.Time) {
 	first := d.waiting.n == 0
 	sub.items.filter(func(it *item) bool {
 		it.domain = d
-		it.schedule(now)
+		if !it.run.queue { // that hands it out when it is time
+			it.schedule(now)
+		}
 		return !q.s.stopped(it, "", now)
 	})
 	if d.site != nil {

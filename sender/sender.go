@@ -211,6 +211,7 @@ func (s *Sender) finish(it *item, o outcome, now time.Time) {
 	if it.run.queue {
 		s.clerk.end(it, &r, o.dsn)
 	} else {
+		s.noticeOfSend(it, &r, o.dsn, now)
 		it.run.deliver(r)
 	}
 }

@@ -30,7 +30,7 @@ func (st *site) settle(c *session, j *job, now time.Time) {
 		switch rc.Fate {
 		case smtp.Sent:
 			delivered++
-			st.s.finish(it, outcome{Outcome: Sent, failure: &failure{reply: rc.Reply}, site: st.name, source: d.source.Name}, now)
+			st.s.finish(it, outcome{Outcome: Sent, failure: &failure{reply: rc.Reply}, site: st.name, source: d.source.Name, dsn: c.open.DSN()}, now)
 		case smtp.Refused:
 			if !st.refused(c, j, it, rc.Reply, now) {
 				undecided = append(undecided, it)

@@ -208,7 +208,11 @@ func (st *site) queueUp(it *item, now time.Time) {
 		st.postpone(it, until, now)
 		return
 	}
-	st.backlog.add(it)
+	if source := st.sticky(it); source != "" {
+		st.backlog.putFirst(it, source)
+	} else {
+		st.backlog.add(it)
+	}
 	st.watch(it)
 }
 

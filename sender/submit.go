@@ -230,6 +230,4 @@ func (it *item) kept(due, now time.Time) bool {
 	return it.run.queue && due.Sub(now) >= minStay
 }
 
-func (s *Sender) attachNotice(n *note, now time.Time) {}
-
 var errEnded = errors.New("the process ended while the message was on the wire")

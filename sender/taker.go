@@ -316,9 +316,10 @@ func (t *taker) items(w *window, tk *Taken, now time.Time, to *list) {
 	m.queued = tk
 	w.add(tk.Domain, t.place(tk.Domain), len(tk.Recipients))
 	wrong := t.s.checkMessage(m)
+	born := min(tk.Born.UnixNano(), now.UnixNano()) // SendNow may have made a scheduled start come early
 	for i := range tk.Recipients {
 		r := &tk.Recipients[i]
-		it := &item{msg: m, run: t.own, born: tk.Born.UnixNano(), id: uint64(tk.Number), rcpt: uint32(i),
+		it := &item{msg: m, run: t.own, born: born, id: uint64(tk.Number), rcpt: uint32(i),
 			tries: uint16(min(r.Attempts, 1<<16-1)), last: r.Last.failure()}
 		_, bad := parseMailbox(m.To[i])
 		switch {
