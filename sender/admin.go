@@ -95,15 +95,18 @@ func (s *Sender) loadOrders(ctx context.Context) error {
 	return nil
 }
 
-// heed does what was ordered since the site last looked.
+// heed does what was ordered since the site last looked, and ends suspensions that
+// are over.
 func (st *site) heed(now time.Time) {
-	o := st.s.admin.orders.Load()
-	if o == st.backlog.orders {
-		return
-	}
-	st.backlog.obey(o, now)
-	if len(o.canceled) > 0 {
-		st.giveBack(now)
+	b := &st.backlog
+	switch o := st.s.admin.orders.Load(); {
+	case o != b.orders:
+		b.obey(o, now)
+		if len(o.canceled) > 0 {
+			st.giveBack(now)
+		}
+	case !b.lapse.IsZero() && !now.Before(b.lapse):
+		b.sortSuspended(now)
 	}
 }
 

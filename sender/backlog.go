@@ -161,7 +161,9 @@ func (b *backlog) release(now time.Time) (t time.Time) {
 // add puts a new item behind the others of its lane.
 func (b *backlog) add(it *item) {
 	if b.suspends != nil && b.suspension(it) != nil {
-		b.suspended.pushBack(it)
+		if !b.returned(it) {
+			b.suspended.pushBack(it)
+		}
 		return
 	}
 	b.enter(it).home(it).pushBack(it)
@@ -178,7 +180,9 @@ func (b *backlog) putBack(items []*item) {
 // source, if one is named that may send it.
 func (b *backlog) putFirst(it *item, source string) {
 	if b.suspends != nil && b.suspension(it) != nil {
-		b.suspended.pushFront(it)
+		if !b.returned(it) {
+			b.suspended.pushFront(it)
+		}
 		return
 	}
 	l := b.enter(it)

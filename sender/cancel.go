@@ -11,8 +11,8 @@ import (
 
 // Cancel ends a campaign: each of its recipients that is not on the wire ends as
 // Canceled. So do those that Send takes later, while this Sender lives, and
-// Submit refuses them with ErrCanceled, for good. What is on the wire ends as it
-// would, but is not tried again. Results of Send are yielded by Send.
+// Submit refuses them with ErrCanceled; with a Config.Queue all that is for good.
+// What is on the wire ends as it would, but is not tried again.
 //
 // After an error some of the Queue may not be canceled: call it again.
 func (s *Sender) Cancel(ctx context.Context, campaign string) error {

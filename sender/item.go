@@ -91,17 +91,6 @@ func (a *Attempt) failure() *failure {
 	return f
 }
 
-// schedule makes the lifetime begin at a scheduled start: the item waits until then.
-func (it *item) schedule(now time.Time) {
-	if start := it.msg.NotBefore; start.After(now) {
-		last := now.AddDate(100, 0, 0) // Unix nanoseconds have an end
-		if start.After(last) {
-			start = last
-		}
-		it.born = max(it.born, start.UnixNano())
-	}
-}
-
 // list is a queue of items linked through next.
 type list struct {
 	head, tail *item

@@ -252,34 +252,6 @@ func (st *site) shelve(now time.Time) {
 	})
 }
 
-// inTime reports whether the item may start by the clock. One that may not waits
-// until it may, or ends, if its lifetime is over by then.
-func (st *site) inTime(it *item, now time.Time) bool {
-	due := st.s.start(it, now)
-	if !due.After(now) {
-		return true
-	}
-	if !st.s.over(it, st.name, due, now) {
-		st.postpone(it, due, now)
-	}
-	return false
-}
-
-// start returns when the item may start: not before its scheduled start, and
-// within the hours of its stream.
-func (s *Sender) start(it *item, now time.Time) time.Time {
-	start := latest(now, time.Unix(0, it.born))
-	h := s.cfg.Streams[it.msg.Stream].Hours
-	if h == nil {
-		return start
-	}
-	opening, err := h.next(start, it.msg.Zone)
-	if err != nil {
-		return start // such a Zone was refused before
-	}
-	return opening
-}
-
 // watch makes sure that the end of a ready item's lifetime is noticed.
 func (st *site) watch(it *item) {
 	if e := st.s.expiry(it); st.scanAt.IsZero() || e.Before(st.scanAt) {
@@ -327,9 +299,7 @@ const shedTurn = 20
 // pump does what the clock and the queue allow now, and returns when to look
 // again, the zero time for not before news.
 func (st *site) pump(now time.Time) (wake time.Time) {
-	if l := st.backlog.lapse; !l.IsZero() && !now.Before(l) {
-		st.backlog.sortSuspended(now)
-	}
+	st.heed(now)
 	st.backlog.promote(now, func(it *item) (source string, ok bool) {
 		if !st.inTime(it, now) {
 			return "", false

@@ -106,6 +106,16 @@ func (p *Suspension) why() string {
 	return "suspended"
 }
 
+// returned gives a suspended item back to the Queue, if it comes from there: it
+// would take the room of others.
+func (b *backlog) returned(it *item) bool {
+	if it.run.queue {
+		now := time.Now()
+		b.s.clerk.later(it, b.site, now, now)
+	}
+	return it.run.queue
+}
+
 // suspension returns one that holds the item, nil if there is none.
 func (b *backlog) suspension(it *item) *Suspension {
 	for i := range b.suspends {
@@ -114,6 +124,14 @@ func (b *backlog) suspension(it *item) *Suspension {
 		}
 	}
 	return nil
+}
+
+// lapse returns when the first suspension ends, zero for never.
+func (s *Sender) lapse() (t time.Time) {
+	for _, p := range s.Suspensions() {
+		t = sooner(t, p.Until)
+	}
+	return t
 }
 
 // suspended reports whether mail of a line to a site is suspended.
@@ -145,7 +163,7 @@ func (b *backlog) sortSuspended(now time.Time) {
 		var taken list
 		b.filterLanes(func(it *item) bool {
 			keep := b.suspension(it) == nil
-			if !keep {
+			if !keep && !b.returned(it) {
 				taken.pushBack(it)
 			}
 			return keep

@@ -21,6 +21,7 @@ type taker struct {
 
 	streams map[string]*window
 	places  map[string]string    // a domain's site, as the scheduler knows it
+	lapse   time.Time            // when a suspension ends, zero = none does
 	held    map[string]time.Time // sites, and domains without one: nothing goes there before
 }
 
@@ -28,7 +29,7 @@ type takerKind uint8
 
 const (
 	takerLook    takerKind = iota // there may be more in the Queue
-	takerLeft                     // lines: recipients have left the memory
+	takerLeft                     // gone: recipients have left the memory
 	takerLocated                  // domain has the site place
 	takerForget                   // domain
 	takerHold                     // place is held until
@@ -37,11 +38,18 @@ const (
 
 type takerMsg struct {
 	kind          takerKind
-	lines         []Line
+	gone          []departure
 	domain, place string
 	until         time.Time
 	sites         []string        // nil = all
 	answer        chan<- []string // the domains that were held; has room
+}
+
+// departure is a recipient that has left the memory, with the due time of one that
+// waits in the Queue again.
+type departure struct {
+	line Line
+	due  time.Time
 }
 
 // window is what a stream has in memory.
@@ -92,14 +100,14 @@ func (t *taker) hold(place string, until time.Time) {
 
 // left notes that recipients have left the memory.
 func (t *taker) left(notes []note) {
-	var lines []Line
+	var gone []departure
 	for i := range notes {
 		if notes[i].left {
-			lines = append(lines, notes[i].leave)
+			gone = append(gone, departure{notes[i].leave, notes[i].Due})
 		}
 	}
-	if len(lines) > 0 {
-		t.box.put(takerMsg{kind: takerLeft, lines: lines})
+	if len(gone) > 0 {
+		t.box.put(takerMsg{kind: takerLeft, gone: gone})
 	}
 }
 
@@ -127,11 +135,14 @@ func (t *taker) handle(m *takerMsg) {
 	case takerLook:
 		t.news()
 	case takerLeft:
-		for _, l := range m.lines {
-			w := t.streams[l.Stream]
-			w.add(l.Domain, t.place(l.Domain), -1)
-			if w.full {
+		for _, g := range m.gone {
+			w := t.streams[g.line.Stream]
+			w.add(g.line.Domain, t.place(g.line.Domain), -1)
+			switch {
+			case w.full:
 				w.lookAt = time.Time{}
+			case !g.due.IsZero() && g.due.Before(w.lookAt):
+				w.lookAt = g.due
 			}
 		}
 	case takerLocated:
@@ -209,7 +220,11 @@ func (t *taker) pump(now time.Time) time.Duration {
 			t.news()
 		}
 	}
-	wake := now.Add(reLook)
+	if !t.lapse.IsZero() && !now.Before(t.lapse) {
+		t.news()
+	}
+	t.lapse = t.s.lapse()
+	wake := sooner(now.Add(reLook), t.lapse)
 	for _, w := range t.streams {
 		wake = sooner(wake, t.lookFor(w, now))
 	}
