@@ -14,7 +14,7 @@ const (
 	EventSent       EventKind = iota // a recipient was delivered
 	EventRejected                    // a recipient was given up
 	EventRetry                       // a recipient failed for now, At is the next try
-	EventEnded                       // a recipient ended otherwise: deferred, unknown, suppressed
+	EventEnded                       // a recipient ended otherwise: deferred, unknown, suppressed, canceled
 	EventConnOpened                  // a connection is ready
 	EventConnClosed                  // a connection ended, Err says why, nil = by us
 	EventConnFailed                  // no connection to any host of the site

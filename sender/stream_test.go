@@ -268,3 +268,47 @@ func TestSharedLimits(t *testing.T) {
 		shutdown(t, s)
 	})
 }
+
+// A stream has one share, whether its mail is of one campaign and pool of sources
+// or of many, and these take turns in it.
+func TestOneShareForAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := sendertest.Start(t, sendertest.Options{Memory: true})
+		sb.AddHost("mx.x.example", sendertest.Behavior{})
+		sb.AddDomain("x.example", "mx.x.example")
+		cfg := config(sb)
+		cfg.Policy = throttle.PolicyFunc(slow)
+		cfg.Streams = map[string]sender.Stream{"a": {}, "b": {}}
+		cfg.Sources = []sender.Source{{Name: "1"}}
+		pools := [][]string{{"1"}, {"1", "other"}, {"other", "1"}, nil}
+		cfg.Choose = func(m *sender.Message, _ string) []string { return pools[len(m.Campaign)] }
+		s := start(t, cfg)
+		var msgs []*sender.Message
+		for _, campaign := range []string{"", "x", "xx"} {
+			list := of("a", letters(100, "x.example"))
+			for _, m := range list {
+				m.Campaign = campaign
+				m.To[0] = strings.Replace(m.To[0], "user", fmt.Sprintf("pool%d-", len(campaign)), 1)
+			}
+			msgs = append(msgs, list...)
+		}
+		others := of("b", letters(300, "x.example"))
+		for _, m := range others {
+			m.Campaign = "xxx"
+		}
+		results := sending(s, append(msgs, others...))
+		require.Equal(t, 600, count(results())[sender.Sent])
+		require.InDelta(t, 100, countOf(order(sb)[:200], "a"), 3)
+		pool := map[string]int{}
+		for _, m := range sb.Messages()[:200] {
+			if rest, ok := strings.CutPrefix(m.Rcpts[0], "a-pool"); ok {
+				pool[rest[:1]]++
+			}
+		}
+		require.Len(t, pool, 3)
+		for _, n := range pool {
+			require.InDelta(t, 33, n, 3)
+		}
+		shutdown(t, s)
+	})
+}
