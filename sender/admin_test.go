@@ -27,7 +27,7 @@ func TestSuspendedInQueue(t *testing.T) {
 		"campaign": {Campaigns: []string{"may"}},
 		"site":     {Sites: []string{"mx.b.example"}},
 	} {
-		for _, until := range []time.Duration{0, time.Hour} {
+		for _, until := range []time.Duration{0, 63 * time.Minute} {
 			for _, early := range []bool{true, false} {
 				t.Run(name, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestSuspendedInQueue(t *testing.T) {
 						} else {
 							time.Sleep(time.Until(end))
 						}
-						time.Sleep(2 * time.Minute)
+						time.Sleep(time.Minute)
 						require.Len(t, b.Messages(), 100)
 						ends(t, s, 200)
 						shutdown(t, s)
@@ -201,5 +201,22 @@ func TestCancelWhatIsHandedOut(t *testing.T) {
 		require.Equal(t, want, got)
 		shutdown(t, s)
 		require.Empty(t, q.Violations())
+	})
+}
+
+// What goes back to the Queue for a short time is tried again in time.
+func TestShortWaitInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, cfg := two(t)
+		a.SetBehavior(sendertest.Behavior{Greylist: time.Minute})
+		cfg.Queue = sendertest.NewQueue()
+		cfg.Retry.Schedule, cfg.Retry.Jitter = []time.Duration{90 * time.Second}, -1
+		s := start(t, cfg)
+		require.NoError(t, s.Submit(t.Context(), letter("u@a.example")))
+		for _, r := range ends(t, s, 1) {
+			require.Equal(t, 2, r.Attempts)
+			require.InDelta(t, 90, r.Elapsed.Seconds(), 5)
+		}
+		shutdown(t, s)
 	})
 }

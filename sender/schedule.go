@@ -3,13 +3,9 @@ package sender
 import "time"
 
 // schedule makes the lifetime begin at a scheduled start: the item waits until
-// then. One that the Queue hands out is due, be it that SendNow made it so.
+// then. One that the Queue hands out is due, whatever its message says.
 func (it *item) schedule(now time.Time) {
-	if it.run.queue {
-		it.born = min(it.born, now.UnixNano())
-		return
-	}
-	if start := it.msg.NotBefore; start.After(now) {
+	if start := it.msg.NotBefore; !it.run.queue && start.After(now) {
 		last := now.AddDate(100, 0, 0) // Unix nanoseconds have an end
 		if start.After(last) {
 			start = last

@@ -144,7 +144,7 @@ func TestHoursCostNoShare(t *testing.T) {
 		cfg.Streams["promo"] = sender.Stream{}
 		s := start(t, cfg)
 		time.Sleep(50 * time.Minute)
-		news := sending(s, kinds(3000, []string{"news"}, []string{"may"}, "a.example"))
+		news := sending(s, kinds(10_000, []string{"news"}, []string{"may"}, "a.example"))
 		promo := sending(s, kinds(3000, []string{"promo"}, []string{"may"}, "a.example"))
 		time.Sleep(23*time.Hour + 9*time.Minute)
 		before := arrived(a)
