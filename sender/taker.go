@@ -28,7 +28,7 @@ type takerKind uint8
 
 const (
 	takerLook    takerKind = iota // there may be more in the Queue
-	takerLeft                     // lines: recipients have left the memory
+	takerLeft                     // lines: recipients have left the memory; something is due then
 	takerLocated                  // domain has the site place
 	takerForget                   // domain
 	takerHold                     // place is held until
@@ -40,8 +40,9 @@ type takerMsg struct {
 	lines         []Line
 	domain, place string
 	until         time.Time
-	sites         []string        // nil = all
-	answer        chan<- []string // the domains that were held; has room
+	sites         []string             // nil = all
+	answer        chan<- []string      // the domains that were held; has room
+	due           map[string]time.Time // when something falls due, by stream
 }
 
 // window is what a stream has in memory.
@@ -90,16 +91,30 @@ func (t *taker) hold(place string, until time.Time) {
 	t.box.put(takerMsg{kind: takerHold, place: place, until: until})
 }
 
-// left notes that recipients have left the memory.
-func (t *taker) left(notes []note) {
+// wrote notes what the Queue was told: who has left the memory, and when something
+// new falls due.
+func (t *taker) wrote(notes []note) {
 	var lines []Line
+	due := map[string]time.Time{} // by stream
+	add := func(stream string, at time.Time) {
+		if first, ok := due[stream]; !ok || at.Before(first) {
+			due[stream] = at
+		}
+	}
 	for i := range notes {
-		if notes[i].left {
-			lines = append(lines, notes[i].leave)
+		n := &notes[i]
+		if n.left {
+			lines = append(lines, n.leave)
+		}
+		if n.Kind == Later {
+			add(n.leave.Stream, n.Due)
+		}
+		if n.Notice != nil {
+			add(n.Notice.Stream, n.Notice.Due)
 		}
 	}
 	if len(lines) > 0 {
-		t.box.put(takerMsg{kind: takerLeft, lines: lines})
+		t.box.put(takerMsg{kind: takerLeft, lines: lines, due: due})
 	}
 }
 
@@ -132,6 +147,11 @@ func (t *taker) handle(m *takerMsg) {
 			w.add(l.Domain, t.place(l.Domain), -1)
 			if w.full {
 				w.lookAt = time.Time{}
+			}
+		}
+		for stream, at := range m.due {
+			if w := t.streams[stream]; at.Before(w.lookAt) {
+				w.lookAt = at
 			}
 		}
 	case takerLocated:
