@@ -1,0 +1,50 @@
+package admin_test
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/volleymail/volley/sender/admin"
+)
+
+// Only who knows the password gets through. Serve it with TLS, on an address of an
+// internal network.
+func ExampleHandler() {
+	s := newSender() // made by sender.New
+	password := sha256.Sum256([]byte("a long one, from a vault"))
+	protected := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, given, _ := r.BasicAuth()
+			if sum := sha256.Sum256([]byte(given)); subtle.ConstantTimeCompare(sum[:], password[:]) != 1 {
+				w.Header().Set("WWW-Authenticate", `Basic realm="volley"`)
+				http.Error(w, "who are you?", http.StatusUnauthorized)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/volley/", protected(http.StripPrefix("/volley", admin.Handler(s))))
+
+	r := httptest.NewRequest(http.MethodPost, "/volley/suspend", strings.NewReader(`{"streams": ["news"]}`))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code)
+
+	r = httptest.NewRequest(http.MethodPost, "/volley/suspend", strings.NewReader(`{"streams": ["news"]}`))
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth("ann", "a long one, from a vault")
+	w = httptest.NewRecorder()
+	mux.ServeHTTP(w, r)
+	fmt.Println(w.Code)
+	// Output:
+	// 401
+	// 200
+}
+
+func newSender() admin.Sender { return &fake{} }
