@@ -247,7 +247,7 @@ func TestShapes(t *testing.T) {
 		},
 		snapshot: sender.Snapshot{Time: when, Looking: 3, Destinations: []sender.Destination{
 			{Site: "mx.example.com", Source: "a", Queued: 9, Deferred: 2, InFlight: 1, Conns: 2, Idle: 1, Binding: "20/s", Rule: "r", Until: when,
-				Reply: reply, Rate: 19.5, Ends: when, Streams: []sender.StreamState{{Stream: "news", Queued: 9, Held: time.Unix(1<<40, 0), Why: "w"}}},
+				Reply: reply, Rate: 19.5, Ends: when, Streams: []sender.StreamState{{Stream: "news", Queued: 9, Suspended: 8, Held: time.Unix(1<<40, 0), Why: "w"}}},
 			{Site: "b"},
 		}},
 	}
@@ -264,7 +264,7 @@ func TestShapes(t *testing.T) {
 	require.NotContains(t, ask(h, "GET", "/queue?limit=4", "").Body.String(), "next", "a page that is not full is the last")
 	require.JSONEq(t, `{"time":`+at+`,"looking":3,"destinations":[{"site":"mx.example.com","source":"a","queued":9,"deferred":2,"in_flight":1,"conns":2,
 		"idle":1,"binding":"20/s","rule":"r","until":`+at+`,"reply":`+replyJSON+`,"rate":19.5,"ends":`+at+`,
-		"streams":[{"stream":"news","queued":9,"held":"9999-12-31T23:59:59Z","why":"w"}]},
+		"streams":[{"stream":"news","queued":9,"suspended":8,"held":"9999-12-31T23:59:59Z","why":"w"}]},
 		{"site":"b","source":"","queued":0,"deferred":0,"in_flight":0,"conns":0,"idle":0,"binding":"","rule":"","rate":0,"streams":[]}]}`,
 		ask(h, "GET", "/snapshot", "").Body.String())
 	require.JSONEq(t, `{"suspensions":[{"streams":["news"],"since":`+at+`},{"all":true,"since":`+at+`,"until":`+at+`}]}`,

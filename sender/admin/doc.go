@@ -58,7 +58,8 @@
 //
 //	{"site": "mx.example.com", "source": "a", "queued": 9, "deferred": 2, "in_flight": 1, "conns": 1, "idle": 0,
 //	 "binding": "20/s", "rule": "example", "until": "2026-11-21T09:30:00Z", "reply": {...}, "rate": 19.8,
-//	 "ends": "2026-11-21T09:30:00Z", "streams": [{"stream": "news", "queued": 9, "held": "2026-11-21T09:30:00Z", "why": "..."}]}
+//	 "ends": "2026-11-21T09:30:00Z",
+//	 "streams": [{"stream": "news", "queued": 9, "suspended": 9, "held": "2026-11-21T09:30:00Z", "why": "suspended"}]}
 //
 //	{"sites": ["mx.example.com"], "streams": ["news"], "since": "2026-11-21T08:00:00Z", "until": "2026-11-21T10:00:00Z"}
 //	{"campaigns": ["spring"], "source": "relay", "since": "2026-11-21T08:00:00Z"}

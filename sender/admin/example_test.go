@@ -1,20 +1,27 @@
 package admin_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 
+	"github.com/volleymail/volley/sender"
 	"github.com/volleymail/volley/sender/admin"
 )
 
 // Only who knows the password gets through. Serve it with TLS, on an address of an
 // internal network.
 func ExampleHandler() {
-	s := newSender() // made by sender.New
+	s, err := sender.New(sender.Config{Hostname: "mail.shop.example", Streams: map[string]sender.Stream{"news": {}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
 	password := sha256.Sum256([]byte("a long one, from a vault"))
 	protected := func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,5 +53,3 @@ func ExampleHandler() {
 	// 401
 	// 200
 }
-
-func newSender() admin.Sender { return &fake{} }

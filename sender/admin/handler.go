@@ -12,6 +12,8 @@ import (
 	"github.com/volleymail/volley/sender"
 )
 
+var _ Sender = (*sender.Sender)(nil)
+
 // Sender is what Handler needs of a *sender.Sender.
 type Sender interface {
 	Suspend(ctx context.Context, sel sender.Selection, until time.Time) error
@@ -48,6 +50,7 @@ func Handler(s Sender) http.Handler {
 		mux.HandleFunc(route.method+" "+route.path, func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				// Not every ResponseWriter can set a deadline; the server's own must do then.
+				// It is for the body alone: net/http lifts it when that is read.
 				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 				r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 			}

@@ -100,10 +100,11 @@ type destination struct {
 }
 
 type streamState struct {
-	Stream string    `json:"stream"`
-	Queued int       `json:"queued"`
-	Held   time.Time `json:"held,omitzero"`
-	Why    string    `json:"why"`
+	Stream    string    `json:"stream"`
+	Queued    int       `json:"queued"`
+	Suspended int       `json:"suspended"`
+	Held      time.Time `json:"held,omitzero"`
+	Why       string    `json:"why"`
 }
 
 func snapshotOf(s sender.Snapshot) snapshot {
@@ -111,7 +112,7 @@ func snapshotOf(s sender.Snapshot) snapshot {
 	for _, d := range s.Destinations {
 		streams := make([]streamState, 0, len(d.Streams))
 		for _, st := range d.Streams {
-			streams = append(streams, streamState{st.Stream, st.Queued, utc(st.Held), st.Why})
+			streams = append(streams, streamState{st.Stream, st.Queued, st.Suspended, utc(st.Held), st.Why})
 		}
 		out.Destinations = append(out.Destinations, destination{d.Site, d.Source, d.Queued, d.Deferred, d.InFlight, d.Conns, d.Idle,
 			d.Binding, d.Rule, utc(d.Until), replyOf(d.Reply), d.Rate, utc(d.Ends), streams})
