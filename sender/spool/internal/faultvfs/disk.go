@@ -57,6 +57,7 @@ func New(dir string) (*Disk, error) {
 		d.live[e.Name()] = &inode{synced: data, size: int64(len(data))}
 	}
 	d.known = maps.Clone(d.live)
+	d.SetRule(Sound)
 	disksMu.Lock()
 	defer disksMu.Unlock()
 	if disks[dir] != nil {
@@ -75,6 +76,9 @@ func realPath(path string) (string, error) {
 	return filepath.EvalSymlinks(path)
 }
 
+// Dir is the directory, with symbolic links resolved.
+func (d *Disk) Dir() string { return d.dir }
+
 // Close forgets the Disk; its files stay. No database in it may be open.
 func (d *Disk) Close() {
 	disksMu.Lock()
@@ -89,22 +93,10 @@ func diskOf(path string) *Disk {
 	return disks[filepath.Dir(path)]
 }
 
-// SetRule replaces the Rule that is asked before each call; nil, as at first,
-// lets all happen.
-func (d *Disk) SetRule(r Rule) {
-	if r == nil {
-		d.rule.Store(nil)
-		return
-	}
-	d.rule.Store(&r)
-}
+// SetRule replaces the Rule that is asked before each call; the first is Sound.
+func (d *Disk) SetRule(r Rule) { d.rule.Store(&r) }
 
-func (d *Disk) ask(op Op) Fault {
-	if r := d.rule.Load(); r != nil {
-		return (*r)(op)
-	}
-	return Fault{}
-}
+func (d *Disk) ask(op Op) Fault { return (*d.rule.Load())(op) }
 
 // State is the Disk as it is now.
 func (d *Disk) State() *State {

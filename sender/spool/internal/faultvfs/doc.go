@@ -18,7 +18,8 @@
 //
 // What it takes for granted is what SQLite takes for granted: bytes beside
 // those that are written do not change when the power goes
-// (SQLITE_IOCAP_POWERSAFE_OVERWRITE), and a sync that says it is done is done.
+// (SQLITE_IOCAP_POWERSAFE_OVERWRITE), and a sync that
+// says it is done is done, but on a [Lying] disk.
 // Memory mapped reads and writes of the database are not seen, so there are
 // none. Nothing is really synced, which makes the tests fast.
 package faultvfs

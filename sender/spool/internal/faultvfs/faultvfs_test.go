@@ -102,7 +102,7 @@ type moment struct {
 
 // work adds numbers from four goroutines and takes the State before one call
 // out of every few.
-func work(t *testing.T, pragmas string, seed uint64) []moment {
+func work(t *testing.T, pragmas string, seed uint64, rule Rule) []moment {
 	t.Helper()
 	disk := newDisk(t)
 	db := open(t, disk.dir, pragmas)
@@ -116,7 +116,7 @@ func work(t *testing.T, pragmas string, seed uint64) []moment {
 		if op.Kind != Read && rng.IntN(12) == 0 && len(moments) < 50 {
 			moments = append(moments, moment{acked: append([]int(nil), acked...), state: disk.State()})
 		}
-		return Fault{}
+		return rule(op)
 	})
 	_, err := db.Exec(ledger)
 	require.NoError(t, err)
@@ -162,7 +162,7 @@ func TestPowerLoss(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(2) {
 				rng := rand.New(rand.NewPCG(seed, 1))
-				moments := work(t, pragmas, seed)
+				moments := work(t, pragmas, seed, Sound)
 				require.NotEmpty(t, moments)
 				require.Empty(t, damage(t, moments, Nothing, rng), "killed")
 				require.Empty(t, damage(t, moments, Unsynced, rng), "unsynced dropped")
@@ -175,17 +175,21 @@ func TestPowerLoss(t *testing.T) {
 // A database that is not synced must be found out, else the tests above show
 // nothing.
 func TestPowerLossIsNoticed(t *testing.T) {
-	for name, pragmas := range map[string]string{
-		"wal, off":      "_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=wal_autocheckpoint(50)",
-		"wal, normal":   "_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=wal_autocheckpoint(50)",
-		"rollback, off": "_pragma=journal_mode(DELETE)&_pragma=synchronous(OFF)",
+	for name, test := range map[string]struct {
+		pragmas string
+		rule    Rule
+	}{
+		"wal, lying disk": {walFull, Lying},
+		"wal, off":        {"_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_pragma=wal_autocheckpoint(50)", Sound},
+		"wal, normal":     {"_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=wal_autocheckpoint(50)", Sound},
+		"rollback, off":   {"_pragma=journal_mode(DELETE)&_pragma=synchronous(OFF)", Sound},
+		"no journal":      {"_pragma=journal_mode(OFF)&_pragma=synchronous(FULL)", Sound},
 		// FULL does not sync the directory after the journal is gone: EXTRA is there for that.
-		"rollback, full": "_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)",
-		"no journal":     "_pragma=journal_mode(OFF)&_pragma=synchronous(FULL)",
+		"rollback, full": {"_pragma=journal_mode(DELETE)&_pragma=synchronous(FULL)", Sound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 1))
-			moments := work(t, pragmas, 1)
+			moments := work(t, test.pragmas, 1, test.rule)
 			require.NotEmpty(t, damage(t, moments, Unsynced, rng), "unsynced dropped")
 			require.NotEmpty(t, damage(t, moments, Some, rng), "some kept")
 		})
@@ -239,7 +243,7 @@ func TestSpace(t *testing.T) {
 	require.Equal(t, sqlite3.SQLITE_FULL, sqliteCode(t, err))
 	require.Greater(t, len(acked), 5)
 	require.Equal(t, sqlite3.SQLITE_FULL, sqliteCode(t, add(db, 5000, 100_000)), "still full")
-	disk.SetRule(nil)
+	disk.SetRule(Sound)
 	require.NoError(t, add(db, 6000, 5000), "there is room again")
 	dir := t.TempDir()
 	require.NoError(t, disk.State().Restore(dir, Unsynced, nil))
@@ -255,14 +259,14 @@ func TestReadOnly(t *testing.T) {
 	disk.SetRule(ReadOnly)
 	require.Equal(t, sqlite3.SQLITE_IOERR_WRITE, sqliteCode(t, add(db, 2, 10)), "while it is open")
 	require.NoError(t, db.QueryRow("SELECT n FROM a").Scan(new(int)))
-	disk.SetRule(nil)
+	disk.SetRule(Sound)
 	require.NoError(t, add(db, 3, 10))
 	require.NoError(t, db.Close())
 
 	disk.SetRule(ReadOnly)
 	db = open(t, disk.dir, "")
 	require.Error(t, add(db, 4, 10), "when it is opened")
-	disk.SetRule(nil)
+	disk.SetRule(Sound)
 	require.NoError(t, db.Close())
 	require.NoError(t, check(disk.dir, []int{1, 3}))
 }
@@ -305,7 +309,7 @@ func TestSweep(t *testing.T) {
 				acked = append(acked, n)
 			}
 		}
-		disk.SetRule(nil)
+		disk.SetRule(Sound)
 		require.NoError(t, add(db, 100, 10))
 		state := disk.State()
 		require.NoError(t, db.Close())

@@ -41,6 +41,7 @@ type Op struct {
 type Fault struct {
 	Err   error // one of the errors below
 	Wrote int   // Write: so many bytes get there even so
+	Lie   bool  // Sync: it says that it is done, and is not
 }
 
 // A Rule is asked before each call, from many goroutines. It may call
@@ -84,6 +85,12 @@ func Nth(n int64, err error, kinds ...Kind) Rule {
 		return short(op, err, int64(op.Len/2))
 	}
 }
+
+// Sound is a disk that does what it is told.
+func Sound(Op) Fault { return Fault{} }
+
+// Lying is a disk that never syncs, and does not say so.
+func Lying(op Op) Fault { return Fault{Lie: op.Kind == Sync} }
 
 // Space is a disk with n bytes left: calls fail that need more, and a Write
 // fills it up first. A directory entry needs one byte.
