@@ -241,7 +241,7 @@ func (sel *Selection) match(it *item, site string) bool {
 func (sel *Selection) checkFields(verb string) error {
 	for name, values := range map[string][]string{"Domains": sel.Domains, "Messages": sel.Messages, "Recipients": sel.Recipients} {
 		if len(values) > 0 {
-			return fmt.Errorf("sender: %s: Selection.%s is set: leave it empty, and name Sites (see Result.Site), Streams or Campaigns", verb, name)
+			return fmt.Errorf("sender: %s: %w: Selection.%s is set: leave it empty, and name Sites (see Result.Site), Streams or Campaigns", verb, ErrArgument, name)
 		}
 	}
 	return nil
@@ -250,7 +250,7 @@ func (sel *Selection) checkFields(verb string) error {
 func (s *Sender) checkStreams(verb string, sel Selection) error {
 	for _, name := range sel.Streams {
 		if _, ok := s.cfg.Streams[name]; !ok && name != "" {
-			return fmt.Errorf("sender: %s: Selection.Streams: %q is not in Config.Streams, which has %q", verb, name, slices.Sorted(maps.Keys(s.cfg.Streams)))
+			return fmt.Errorf("sender: %s: %w: Selection.Streams: %q is not in Config.Streams, which has %q", verb, ErrArgument, name, slices.Sorted(maps.Keys(s.cfg.Streams)))
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ import (
 // After an error some of the Queue may not be canceled: call it again.
 func (s *Sender) Cancel(ctx context.Context, campaign string) error {
 	if campaign == "" {
-		return errors.New("sender: Cancel: the campaign is empty: name it as Message.Campaign does")
+		return fmt.Errorf("sender: Cancel: %w: the campaign is empty: name it as Message.Campaign does", ErrArgument)
 	}
 	s.admin.mu.Lock()
 	s.order(func(o *orders) {

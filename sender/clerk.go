@@ -188,7 +188,7 @@ func (c *clerk) write(now time.Time) {
 	}
 	c.answer(nil)
 	c.journal.add(c.changes)
-	c.s.taker.left(c.notes)
+	c.s.taker.wrote(c.notes)
 	c.changes, c.notes = emptied(c.changes), emptied(c.notes)
 }
 

@@ -33,7 +33,7 @@ func (s *Sender) Move(ctx context.Context, sel Selection, source string) error {
 		for _, src := range s.cfg.sources {
 			names = append(names, src.Name)
 		}
-		return fmt.Errorf(`sender: Move: %q is not in Config.Sources, which has %q`, source, names)
+		return fmt.Errorf(`sender: Move: %w: %q is not in Config.Sources, which has %q`, ErrArgument, source, names)
 	}
 	sel = sel.clone()
 	s.admin.mu.Lock()

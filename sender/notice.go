@@ -18,8 +18,9 @@ import (
 // writes to the return path of a mail, to say what became of a recipient. There
 // are three kinds:
 //
-//   - failure: the recipient was Rejected, was Deferred until the lifetime or the
-//     attempts ended, or is Unknown, which the notice says;
+//   - failure: the recipient was Rejected, was Deferred until the lifetime ended
+//     (or, if it was submitted, Retry.MaxAttempts), or is Unknown, which the
+//     notice says;
 //   - delay: he is still tried, and the next attempt is later than Delay;
 //   - success: a server took the mail that does not pass on the wish to be told
 //     (RFC 3461 §5.2.2, action "relayed").
@@ -221,7 +222,7 @@ func (o occasion) kind() (kind NoticeKind, due bool) {
 	case Rejected, Unknown:
 		return NoticeFailure, true
 	case Deferred:
-		return NoticeFailure, !stoppedByCaller(o.Err)
+		return NoticeFailure, !o.stoppedByCaller()
 	case Sent: // a server with DSN sends its own (RFC 3461 §5.2.2)
 		return NoticeSuccess, !o.promised
 	}
@@ -229,9 +230,12 @@ func (o occasion) kind() (kind NoticeKind, due bool) {
 }
 
 // stoppedByCaller reports whether a Deferred ended though the Sender had gone on.
-func stoppedByCaller(err error) bool {
-	return slices.ContainsFunc([]error{ErrShutdown, ErrStopped, context.Canceled, context.DeadlineExceeded},
-		func(cause error) bool { return errors.Is(err, cause) })
+func (o occasion) stoppedByCaller() bool {
+	causes := []error{ErrShutdown, ErrStopped, context.Canceled, context.DeadlineExceeded}
+	if o.Message.queued == nil {
+		causes = append(causes, ErrAttempts) // the caller tries again himself
+	}
+	return slices.ContainsFunc(causes, func(cause error) bool { return errors.Is(o.Err, cause) })
 }
 
 // wants reads Notify (RFC 3461 §4.1).

@@ -31,7 +31,7 @@ func (s *Sender) Suspend(ctx context.Context, sel Selection, until time.Time) er
 		return err
 	}
 	if !until.IsZero() && !until.After(now) {
-		return fmt.Errorf("sender: Suspend: until, %v, is over: give a later time, or the zero time for until Resume", until)
+		return fmt.Errorf("sender: Suspend: %w: until, %v, is over: give a later time, or the zero time for until Resume", ErrArgument, until)
 	}
 	p := Suspension{Selection: sel.clone(), Until: until, Since: now}
 	return s.suspend(ctx, "Suspend", func(list []Suspension) []Suspension {

@@ -275,9 +275,11 @@ func TestMistakenSelections(t *testing.T) {
 		"the campaign is empty":             s.Cancel(t.Context(), ""),
 	} {
 		require.ErrorContains(t, err, want)
+		require.ErrorIs(t, err, sender.ErrArgument)
 	}
 	_, err := s.SendNow(t.Context(), sender.Selection{Streams: []string{"nws"}})
 	require.ErrorContains(t, err, "Config.Streams")
+	require.ErrorIs(t, err, sender.ErrArgument)
 	require.Empty(t, s.Suspensions())
 	require.Empty(t, s.Moves())
 	shutdown(t, s)

@@ -29,7 +29,7 @@ type takerKind uint8
 
 const (
 	takerLook    takerKind = iota // there may be more in the Queue
-	takerLeft                     // gone: recipients have left the memory
+	takerLeft                     // lines: recipients have left the memory; something is due then
 	takerLocated                  // domain has the site place
 	takerForget                   // domain
 	takerHold                     // place is held until
@@ -38,18 +38,12 @@ const (
 
 type takerMsg struct {
 	kind          takerKind
-	gone          []departure
+	lines         []Line
 	domain, place string
 	until         time.Time
-	sites         []string        // nil = all
-	answer        chan<- []string // the domains that were held; has room
-}
-
-// departure is a recipient that has left the memory, with the due time of one that
-// waits in the Queue again.
-type departure struct {
-	line Line
-	due  time.Time
+	sites         []string             // nil = all
+	answer        chan<- []string      // the domains that were held; has room
+	due           map[string]time.Time // when something falls due, by stream
 }
 
 // window is what a stream has in memory.
@@ -98,16 +92,30 @@ func (t *taker) hold(place string, until time.Time) {
 	t.box.put(takerMsg{kind: takerHold, place: place, until: until})
 }
 
-// left notes that recipients have left the memory.
-func (t *taker) left(notes []note) {
-	var gone []departure
-	for i := range notes {
-		if notes[i].left {
-			gone = append(gone, departure{notes[i].leave, notes[i].Due})
+// wrote notes what the Queue was told: who has left the memory, and when something
+// new falls due.
+func (t *taker) wrote(notes []note) {
+	var lines []Line
+	due := map[string]time.Time{} // by stream
+	add := func(stream string, at time.Time) {
+		if first, ok := due[stream]; !ok || at.Before(first) {
+			due[stream] = at
 		}
 	}
-	if len(gone) > 0 {
-		t.box.put(takerMsg{kind: takerLeft, gone: gone})
+	for i := range notes {
+		n := &notes[i]
+		if n.left {
+			lines = append(lines, n.leave)
+		}
+		if n.Kind == Later {
+			add(n.leave.Stream, n.Due)
+		}
+		if n.Notice != nil {
+			add(n.Notice.Stream, n.Notice.Due)
+		}
+	}
+	if len(lines) > 0 {
+		t.box.put(takerMsg{kind: takerLeft, lines: lines, due: due})
 	}
 }
 
@@ -135,14 +143,16 @@ func (t *taker) handle(m *takerMsg) {
 	case takerLook:
 		t.news()
 	case takerLeft:
-		for _, g := range m.gone {
-			w := t.streams[g.line.Stream]
-			w.add(g.line.Domain, t.place(g.line.Domain), -1)
-			switch {
-			case w.full:
+		for _, l := range m.lines {
+			w := t.streams[l.Stream]
+			w.add(l.Domain, t.place(l.Domain), -1)
+			if w.full {
 				w.lookAt = time.Time{}
-			case !g.due.IsZero() && g.due.Before(w.lookAt):
-				w.lookAt = g.due
+			}
+		}
+		for stream, at := range m.due {
+			if w := t.streams[stream]; at.Before(w.lookAt) {
+				w.lookAt = at
 			}
 		}
 	case takerLocated:

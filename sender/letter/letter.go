@@ -27,6 +27,7 @@ import (
 	"io"
 	netmail "net/mail"
 	"strings"
+	"sync"
 
 	"github.com/wneessen/go-mail"
 )
@@ -100,12 +101,17 @@ func (l *Letter) Execute(w io.Writer, data any) error {
 	if err != nil {
 		return fmt.Errorf("letter: %w", err)
 	}
-	var b bytes.Buffer
-	if _, err := m.WriteTo(&b); err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if _, err := m.WriteTo(b); err != nil {
 		return fmt.Errorf("letter: %w", err)
 	}
 	return writeWithout(w, b.Bytes(), string(mail.HeaderDate), string(mail.HeaderMessageID))
 }
+
+// buffers recycles the memory of composed mails.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // compose makes the mail with go-mail.
 func (l *Letter) compose(data any) (*mail.Msg, error) {

@@ -374,8 +374,8 @@ func shown(s string) string {
 
 func BenchmarkExecute(b *testing.B) {
 	cfg := plain()
-	cfg.Subject, cfg.Text = "News for {{.first}}", strings.Repeat("Hello {{.first}}, this is a line of the text part.\n", 100)
-	cfg.HTML = strings.Repeat("<p>Hello {{.first}}, this is a line of the HTML part.</p>\n", 400)
+	cfg.Subject = "News for {{.first}}"
+	cfg.HTML = strings.Repeat(strings.Repeat("<p>This is a line of a mail of 30 kB in all.</p>\n", 50)+"<p>Hello {{.first}}</p>\n", 12)
 	l, err := letter.New(cfg)
 	require.NoError(b, err)
 	data := map[string]any{"email": "ann@example.com", "first": "Ann"}

@@ -1,0 +1,189 @@
+//go:build unix
+
+package faultvfs
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// sector is what a disk writes at once, in bytes: the smallest in use.
+const sector = 512
+
+// inode is a file, which may have no name any more.
+type inode struct {
+	synced  []byte   // what a power loss leaves
+	pending []change // written since, in order
+	size    int64    // with them
+}
+
+// change is a write, or a truncation to off if data is nil.
+type change struct {
+	off  int64
+	data []byte
+}
+
+func (f *inode) change(c change) {
+	f.pending = append(f.pending, c)
+	if c.data == nil {
+		f.size = c.off
+	}
+	f.size = max(f.size, c.off+int64(len(c.data)))
+}
+
+func (f *inode) clone() *inode {
+	return &inode{synced: bytes.Clone(f.synced), pending: slices.Clone(f.pending), size: f.size}
+}
+
+// apply makes the change to a file's bytes.
+func (c change) apply(file []byte) []byte {
+	if c.data == nil {
+		return resize(file, c.off)
+	}
+	file = resize(file, max(int64(len(file)), c.off+int64(len(c.data))))
+	copy(file[c.off:], c.data)
+	return file
+}
+
+func resize(file []byte, size int64) []byte {
+	if n := int64(len(file)); size > n {
+		return append(file, make([]byte, size-n)...)
+	}
+	return file[:size]
+}
+
+// State is a Disk at a moment.
+type State struct {
+	live, known map[string]*inode // by name, as in Disk
+}
+
+// Loss says what a power loss does to what was not synced.
+type Loss uint8
+
+const (
+	// Nothing is lost: the process was killed, not the machine.
+	Nothing Loss = iota
+	// Unsynced writes, truncations, new and deleted files are all undone.
+	Unsynced
+	// Some of them are undone, by chance: the last ones, or any sectors of any,
+	// and of those that are kept some hold garbage or zeros.
+	Some
+)
+
+// Restore writes into a directory the files that the machine finds after the
+// Loss. rng is only for Some. It can be called several times.
+func (s *State) Restore(dir string, loss Loss, rng *rand.Rand) error {
+	names := map[string]bool{}
+	for name := range s.live {
+		names[name] = true
+	}
+	for name := range s.known {
+		names[name] = true
+	}
+	for _, name := range slices.Sorted(keys(names)) { // in order, for rng
+		f := s.known[name]
+		if loss == Nothing || loss == Some && rng.IntN(2) == 0 {
+			f = s.live[name]
+		}
+		if f == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), f.after(loss, rng), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func keys(m map[string]bool) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// after is what is left of the file.
+func (f *inode) after(loss Loss, rng *rand.Rand) []byte {
+	file := bytes.Clone(f.synced)
+	switch loss {
+	case Nothing:
+		for _, c := range f.pending {
+			file = c.apply(file)
+		}
+	case Some:
+		if len(f.pending) == 0 {
+			return file
+		}
+		if rng.IntN(2) == 0 {
+			return f.cut(file, rng)
+		}
+		return f.scatter(file, rng)
+	}
+	return file
+}
+
+// cut keeps the first changes, and a part of the one that was under way.
+func (f *inode) cut(file []byte, rng *rand.Rand) []byte {
+	n := rng.IntN(len(f.pending) + 1)
+	for _, c := range f.pending[:n] {
+		file = c.apply(file)
+	}
+	if n < len(f.pending) && f.pending[n].data != nil {
+		c := f.pending[n]
+		c.data = c.data[:rng.IntN(len(c.data)+1)]
+		file = c.apply(file)
+	}
+	return file
+}
+
+// scatter keeps sectors of the changes, as a disk does that writes in an order
+// of its own.
+func (f *inode) scatter(file []byte, rng *rand.Rand) []byte {
+	keep, garbage := rng.Float64(), rng.Float64()*0.2
+	if rng.IntN(4) == 0 { // the new length went first: there are zeros where data should be
+		file = resize(file, max(int64(len(file)), f.size))
+	}
+	for _, c := range f.pending {
+		if c.data == nil {
+			if rng.Float64() < keep {
+				file = c.apply(file)
+			}
+			continue
+		}
+		for _, part := range c.sectors() {
+			if rng.Float64() >= keep {
+				continue
+			}
+			if rng.Float64() < garbage {
+				part.data = noise(len(part.data), rng)
+			}
+			file = part.apply(file)
+		}
+	}
+	return file
+}
+
+// sectors splits a write where sectors of the disk end.
+func (c change) sectors() []change {
+	var parts []change
+	for data, off := c.data, c.off; len(data) > 0; {
+		n := min(int64(len(data)), sector-off%sector)
+		parts = append(parts, change{off: off, data: data[:n]})
+		data, off = data[n:], off+n
+	}
+	return parts
+}
+
+func noise(n int, rng *rand.Rand) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}
