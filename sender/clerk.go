@@ -89,8 +89,8 @@ func (c *clerk) later(it *item, site string, due, now time.Time) {
 }
 
 // end keeps the item's Result.
-func (c *clerk) end(it *item, r *Result, dsn bool) {
-	c.box.put(note{Change: Change{Kind: EndedNow, ID: it.waiting().ID, Attempts: r.Attempts, Result: r}, leave: it.msg.queued.Line, left: true, item: it, dsn: dsn})
+func (c *clerk) end(it *item, r Result, dsn bool) {
+	c.box.put(note{Change: Change{Kind: EndedNow, ID: it.waiting().ID, Attempts: r.Attempts, Result: &r}, leave: it.msg.queued.Line, left: true, item: it, dsn: dsn})
 }
 
 func (c *clerk) run() {

@@ -200,11 +200,8 @@ func (s *Sender) handle(n *Notice) bool {
 
 // noticeOfSend makes the notice of a recipient of Send that has ended, for those
 // who handle them.
-func (s *Sender) noticeOfSend(it *item, r *Result, promised bool, now time.Time) {
-	if n := s.cfg.Streams[it.msg.Stream].Notices; n == nil || n.Handle == nil {
-		return
-	}
-	o := occasion{Result: r, now: now, born: time.Unix(0, it.born), number: it.id, promised: promised}
+func (s *Sender) noticeOfSend(it *item, r Result, promised bool, now time.Time) {
+	o := occasion{Result: &r, now: now, born: time.Unix(0, it.born), number: it.id, promised: promised}
 	if r.Attempts > 0 {
 		o.tried = now
 	}

@@ -209,11 +209,13 @@ func (s *Sender) finish(it *item, o outcome, now time.Time) {
 	s.cfg.Observe(Event{Kind: endKind(o.Outcome), Time: now, Site: o.site, Source: o.source, Host: r.Reply.Host, Message: it.msg,
 		Recipient: r.Recipient, Reply: r.Reply, Class: r.Class, Attempts: r.Attempts, At: o.retryAt, TLS: o.tls || o.failure != nil && o.failure.tls, Err: r.Err})
 	if it.run.queue {
-		s.clerk.end(it, &r, o.dsn)
-	} else {
-		s.noticeOfSend(it, &r, o.dsn, now)
-		it.run.deliver(r)
+		s.clerk.end(it, r, o.dsn)
+		return
 	}
+	if n := s.cfg.Streams[it.msg.Stream].Notices; n != nil && n.Handle != nil {
+		s.noticeOfSend(it, r, o.dsn, now)
+	}
+	it.run.deliver(r)
 }
 
 func endKind(o Outcome) EventKind {

@@ -241,7 +241,7 @@ func (t *taker) pump(now time.Time) time.Duration {
 	for _, until := range t.held {
 		wake = sooner(wake, until)
 	}
-	return max(wake.Sub(time.Now()), 0)
+	return max(time.Until(wake), 0)
 }
 
 // news makes all streams be looked for.
