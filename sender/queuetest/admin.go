@@ -324,10 +324,10 @@ func uses(k *kit, crash bool) {
 	}
 	k.submit(msgs...)
 	want([]string{"news", "receipts"}, []string{"letter", "receipt"})
-	taken, _ := k.takeNext("receipts", 10, plenty)
+	k.takeNext("receipts", 10, plenty)
 	k.reopen(crash)
 	want([]string{"news", "receipts"}, []string{"letter", "receipt"})
-	taken, _ = k.takeNext("receipts", 10, plenty)
+	taken, _ := k.takeNext("receipts", 10, plenty)
 	want([]string{"news", "receipts"}, []string{"letter", "receipt"})
 	k.end(each(taken)...)
 	want([]string{"news"}, []string{"letter"})

@@ -19,7 +19,8 @@ var loadTests = []test{
 type crew struct {
 	*kit
 	due     time.Time     // all is due by then
-	work    chan struct{} // one for each recipient that waits; closed when all have ended
+	work    chan struct{} // one for each recipient that waits
+	stop    chan struct{} // closed when all have ended
 	want    int64         // recipients
 	out     sync.Map      // ID of what is handed out
 	ended   sync.Map      // ID of what has ended
@@ -31,7 +32,7 @@ type crew struct {
 // each recipient ends exactly once, and nobody else has it meanwhile.
 func concurrent(k *kit) {
 	const submitters, batches, batch = 4, 12, 5
-	c := &crew{kit: k, due: base.Add(time.Hour), want: submitters * batches * batch, work: make(chan struct{}, 10*submitters*batches*batch)}
+	c := &crew{kit: k, due: base.Add(time.Hour), want: submitters * batches * batch, work: make(chan struct{}, 10*submitters*batches*batch), stop: make(chan struct{})}
 	var submitting, working sync.WaitGroup
 	for i := range submitters {
 		submitting.Go(func() { c.submitter(i, batches, batch) })
@@ -39,19 +40,31 @@ func concurrent(k *kit) {
 	for i := range 4 {
 		working.Go(func() { c.taker(rand.New(rand.NewPCG(uint64(i), 1))) })
 	}
-	stop := make(chan struct{})
-	working.Go(func() { c.reader(stop) })
-	working.Go(func() { c.admin(stop) })
+	working.Go(c.reader)
+	working.Go(c.admin)
 	submitting.Wait()
-	for c.endings.Load() < c.want && !c.Failed() {
-		time.Sleep(time.Millisecond)
-	}
-	close(c.work)
-	close(stop)
+	c.watch()
+	close(c.stop)
 	working.Wait()
 	k.equal(c.want, c.endings.Load(), "ends")
 	k.equal(int(c.want-c.acks.Load()), len(k.results()), "results that were not acknowledged")
 	k.equal(0, len(k.list(sender.Selection{})), "recipients left")
+}
+
+// watch waits until all have ended, or nothing goes on any more.
+func (c *crew) watch() {
+	const patience = 20 * time.Second
+	last, since := int64(0), time.Now()
+	for last < c.want && !c.Failed() {
+		time.Sleep(time.Millisecond)
+		if n := c.endings.Load(); n > last {
+			last, since = n, time.Now()
+		}
+		if time.Since(since) > patience {
+			c.Errorf("%d of %d have not ended, and Take neither hands them out nor says in next that they are due: %+v",
+				c.want-last, c.want, c.list(sender.Selection{}))
+		}
+	}
 }
 
 // fails reports an error of the Queue, or of what it does.
@@ -60,6 +73,16 @@ func (c *crew) fails(err error) bool {
 		c.Error(err)
 	}
 	return err != nil
+}
+
+// next waits for a recipient to take, and returns false when it is stopped.
+func (c *crew) next() bool {
+	select {
+	case <-c.stop:
+		return false
+	case <-c.work:
+		return true
+	}
 }
 
 func (c *crew) submitter(number, batches, batch int) {
@@ -80,10 +103,15 @@ func (c *crew) submitter(number, batches, batch int) {
 }
 
 func (c *crew) taker(luck *rand.Rand) {
-	for range c.work {
-		taken, _, err := c.q.Take(c.ctx, "", c.due, 7, plenty)
+	for c.next() {
+		taken, next, err := c.q.Take(c.ctx, "", c.due, 7, plenty)
 		if c.fails(err) {
 			return
+		}
+		if len(taken) == 0 && !next.IsZero() && !next.After(c.due) {
+			time.Sleep(time.Millisecond)
+			c.work <- struct{}{} // it says that there is something: ask again
+			continue
 		}
 		var marks, changes []sender.Change
 		var list []one
@@ -128,7 +156,7 @@ func (c *crew) taker(luck *rand.Rand) {
 }
 
 // reader acknowledges every other result, until it is stopped.
-func (c *crew) reader(stop chan struct{}) {
+func (c *crew) reader() {
 	for after := int64(0); ; {
 		page, err := c.q.Results(c.ctx, after, 10)
 		if c.fails(err) {
@@ -148,15 +176,15 @@ func (c *crew) reader(stop chan struct{}) {
 			return
 		}
 		c.acks.Add(int64(len(acks)))
-		if len(page) == 0 && !pause(stop) {
+		if len(page) == 0 && !c.pause() {
 			return
 		}
 	}
 }
 
 // admin lists and reschedules what is there, until it is stopped.
-func (c *crew) admin(stop chan struct{}) {
-	for i := 0; pause(stop); i++ {
+func (c *crew) admin() {
+	for i := 0; c.pause(); i++ {
 		match := sender.Selection{Domains: []string{fmt.Sprintf("d%d.example", i%5)}}
 		if _, err := c.q.List(c.ctx, match, 0, 10); c.fails(err) {
 			return
@@ -171,9 +199,9 @@ func (c *crew) admin(stop chan struct{}) {
 }
 
 // pause waits a moment, and returns false when it is stopped.
-func pause(stop chan struct{}) bool {
+func (c *crew) pause() bool {
 	select {
-	case <-stop:
+	case <-c.stop:
 		return false
 	case <-time.After(2 * time.Millisecond):
 		return true
