@@ -169,8 +169,9 @@ func (k *kept) send(ctx context.Context, s *sender.Sender, t *tally) error {
 	return errors.Join(c.err, g.Wait())
 }
 
-// submitBatch is how many messages share a write.
-const submitBatch = 1000
+// submitBatch is how many messages share a write. Mail that is going out waits
+// for that write too.
+const submitBatch = 200
 
 // submit puts the rows that have no result into the Queue. Those that are there
 // since an earlier run are passed over by it: each pair of Message.ID and
