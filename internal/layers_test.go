@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,19 +25,25 @@ var public = []string{"mx", "throttle", "dkim", "bounce", "sender"}
 // fits a package counts, so a folder can have stricter rules than its parent.
 // Tests are free. A package that no rule covers fails the test.
 var layers = map[string][]string{
-	"mx":               nil,
-	"throttle":         nil,
-	"dkim":             nil,
-	"bounce":           nil,
-	"internal/smtp":    {"bounce"},
-	"internal/notice":  {"bounce"},
-	"sender":           {"mx", "throttle", "dkim", "bounce", "internal/smtp", "internal/notice"},
-	"sender/letter":    nil,
-	"sender/admin":     {"sender", "bounce"},
-	"examples":         public,
-	"internal/interop": nil,
-	"internal/bench":   append([]string{"internal/smtp"}, public...),
+	"mx":                nil,
+	"throttle":          nil,
+	"dkim":              nil,
+	"bounce":            nil,
+	"internal/smtp":     {"bounce"},
+	"internal/notice":   {"bounce"},
+	"sender":            {"mx", "throttle", "dkim", "bounce", "internal/smtp", "internal/notice"},
+	"sender/letter":     nil,
+	"sender/admin":      {"sender", "bounce"},
+	"examples":          public,
+	"examples/campaign": append([]string{"sender/spool"}, public...),
+	"internal/interop":  nil,
+	"internal/bench":    append([]string{"internal/smtp"}, public...),
 }
+
+// apart are modules of their own within this tree. In the workspace every
+// package could import them; only those may whose layer names them, which must
+// be modules of their own, too.
+var apart = []string{"bounce/suppress/sqltest", "sender/spool"}
 
 // modules are those that the module may need directly: an importer of any of
 // its packages gets no other. What is heavy is a module of its own.
@@ -119,6 +126,11 @@ func ownProblem(pkg, imp string) string {
 	if layer == "" {
 		return "no rule covers the importing package: add one to layers"
 	}
+	for _, a := range apart {
+		if within(imp, a) && !within(pkg, a) && !slices.Contains(layers[layer], a) {
+			return "is of a module of its own, which the layer " + layer + " does not name"
+		}
+	}
 	for _, allowed := range append([]string{layer}, layers[layer]...) {
 		if within(imp, allowed) {
 			return ""
@@ -154,7 +166,8 @@ func TestLayers(t *testing.T) {
 	require.Positive(t, files)
 }
 
-// skipDir skips what is no package of this module.
+// skipDir skips what is no package of this module. An example may be a module of
+// its own: it is an example all the same.
 func skipDir(root, name, base string) error {
 	if name == root {
 		return nil
@@ -162,7 +175,8 @@ func skipDir(root, name, base string) error {
 	if base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_") {
 		return filepath.SkipDir
 	}
-	if _, err := os.Stat(filepath.Join(name, "go.mod")); err == nil {
+	_, err := os.Stat(filepath.Join(name, "go.mod"))
+	if err == nil && filepath.Base(filepath.Dir(name)) != "examples" {
 		return filepath.SkipDir
 	}
 	return nil
@@ -207,6 +221,11 @@ func TestImportProblem(t *testing.T) {
 		{pkg: "sender/admin", imp: module + "/sender", ok: true},
 		{pkg: "examples/campaign", imp: module + "/sender/sendertest", ok: true},
 		{pkg: "examples/campaign", imp: module + "/internal/smtp"},
+		{pkg: "examples/campaign", imp: module + "/sender/spool", ok: true},
+		{pkg: "examples/first", imp: module + "/sender/spool"},
+		{pkg: "sender", imp: module + "/sender/spool"},
+		{pkg: "sender/admin", imp: module + "/sender/spool"},
+		{pkg: "bounce/suppress", imp: module + "/bounce/suppress/sqltest"},
 		{pkg: "elsewhere", imp: module + "/mx"},
 		{pkg: "sender", imp: "github.com/stretchr/testify/require"},
 		{pkg: "sender", imp: "github.com/stretchr/testify/require", test: true, ok: true},

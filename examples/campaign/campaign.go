@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"time"
 
 	"github.com/volleymail/volley/sender"
@@ -16,6 +15,17 @@ type campaign struct {
 	mail  *composer
 	out   string        // file of results, "" = a new one in the temporary folder
 	limit time.Duration // -for, 0 = none
+	kept  *kept         // -spool, nil = none
+}
+
+// way is how the mails go through the Sender.
+type way interface {
+	// send sends all that is to be sent, and shuts the Sender down when that is
+	// done or ctx ends.
+	send(ctx context.Context, s *sender.Sender, t *tally) error
+	// close closes the file of results, which has this name.
+	close() error
+	file() string
 }
 
 // errTime is why recipients are deferred when -for is over.
@@ -24,80 +34,85 @@ var errTime = errors.New("the time that -for gives was over")
 // shutdownTime is how long Shutdown may take to end what is on the wire.
 const shutdownTime = 10 * time.Second
 
+// saveEvery is how often results are written to their file: what is known
+// survives a crash.
+const saveEvery = time.Second
+
 // summary is how a campaign ended.
 type summary struct {
 	*tally
-	left int // recipients that were never handed to the Sender
-	took time.Duration
-	file string
+	took  time.Duration
+	file  string // of results
+	spool string // "" = none
 }
 
 // run sends the campaign and writes down the fate of each recipient, also if
 // ctx ends before.
 func (c *campaign) run(ctx context.Context, e *env) (*summary, error) {
-	total := len(c.mail.list.rows)
-	t := newTally(total)
-	c.cfg.Observe = t.observe
-	s, err := sender.New(c.cfg)
-	if err != nil {
-		return nil, err
-	}
-	out, err := createResults(c.out)
-	if err != nil {
-		return nil, errors.Join(err, s.Shutdown(ctx))
-	}
 	if c.limit > 0 {
 		limited, cancel := context.WithTimeoutCause(ctx, c.limit, errTime)
 		defer cancel()
 		ctx = limited
 	}
+	t := newTally(len(c.mail.list.rows))
+	c.cfg.Observe = t.observe
+	c.cfg.Templates = map[string]sender.Template{mailTemplate: c.mail.letter}
+	sum := &summary{tally: t}
+	if c.kept != nil {
+		t.earlier, t.outcomes = c.kept.earlier, c.kept.earlier
+		c.cfg.Queue = c.kept.queue
+		sum.spool = c.kept.name
+	}
+	s, err := sender.New(c.cfg)
+	if err != nil {
+		return nil, errors.Join(err, c.kept.close())
+	}
+	w, err := c.way()
+	if err != nil {
+		return nil, errors.Join(err, shutdown(ctx, s))
+	}
 	show := startProgress(e, t, s.Snapshot, c.limit)
-	taken := 0
-	flushed := time.Now()
-	for r := range s.Send(ctx, c.messages(&taken)) {
-		t.add(&r)
-		out.write(c.mail.list.number(r.Message.Content.(letter).row), &r)
-		if now := time.Now(); now.Sub(flushed) > time.Second { // what is known survives a crash
-			out.flush()
-			flushed = now
-		}
-	}
-	took := time.Since(t.start)
+	err = w.send(ctx, s, t)
 	show.stop()
-	for i := taken; i < total; i++ {
-		out.writeLeft(c.mail.list.number(i), c.mail.list.address(i))
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
-	defer cancel()
-	err = errors.Join(out.close(), s.Shutdown(end))
-	return &summary{tally: t, left: total - taken, took: took, file: out.file.Name()}, err
+	sum.took, sum.file = time.Since(t.start), w.file()
+	return sum, errors.Join(err, w.close())
 }
 
-// messages yields each recipient's message and counts them in taken, which
-// may be read when Send has returned.
-func (c *campaign) messages(taken *int) iter.Seq[*sender.Message] {
-	return func(yield func(*sender.Message) bool) {
-		for i := range c.mail.list.rows {
-			*taken++
-			if !yield(c.mail.message(i)) {
-				return
-			}
-		}
+func (c *campaign) way() (way, error) {
+	if c.kept != nil {
+		return c.kept, nil
 	}
+	out, err := createResults(c.out)
+	return &direct{mail: c.mail, out: out}, err
+}
+
+// shutdown ends the Sender, also if ctx has ended.
+func shutdown(ctx context.Context, s *sender.Sender) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	return s.Shutdown(ctx)
 }
 
 // report writes what came of the campaign.
 func (s *summary) report(e *env) {
 	w := e.stdout
 	o, retries := s.totals()
-	fmt.Fprintf(w, "%s recipients in %.1f s: %s sent", number(s.total), s.took.Seconds(), number(o[sender.Sent]))
+	if n := s.earlier.done(); n > 0 {
+		fmt.Fprintf(w, "%s recipients, %s of them before these %.1f s: ", number(s.total), number(n), s.took.Seconds())
+	} else {
+		fmt.Fprintf(w, "%s recipients in %.1f s: ", number(s.total), s.took.Seconds())
+	}
+	fmt.Fprintf(w, "%s sent", number(o[sender.Sent]))
 	for k := sender.Rejected; k <= sender.Canceled; k++ {
 		if o[k] > 0 {
 			fmt.Fprintf(w, ", %s %s", number(o[k]), k)
 		}
 	}
-	if s.left > 0 {
-		fmt.Fprintf(w, ", %s %s", number(s.left), notAttempted)
+	switch left := s.left(); {
+	case left > 0 && s.spool != "":
+		fmt.Fprintf(w, ", %s to go", number(left))
+	case left > 0:
+		fmt.Fprintf(w, ", %s %s", number(left), notAttempted)
 	}
 	fmt.Fprintf(w, "; %s retries\n\n", number(retries))
 	for _, t := range []*table{s.destinations(), s.troubles(), s.whyNot()} {
@@ -107,6 +122,13 @@ func (s *summary) report(e *env) {
 		}
 	}
 	fmt.Fprintf(w, "Results: %s\n", s.file)
+	switch left := s.left(); {
+	case s.spool == "":
+	case left > 0:
+		fmt.Fprintf(w, "%s recipients are left in %s: the same command again goes on with them.\n", number(left), s.spool)
+	default:
+		fmt.Fprintf(w, "That is every recipient of the list: nothing is left in %s.\n", s.spool)
+	}
 }
 
 // table prints a table; on a terminal lines are cut to its width.
@@ -171,6 +193,12 @@ func (s *summary) whyNot() *table {
 			count(c.retries), c.advice.String(), cut(c.sample, maxReply))
 	}
 	return t
+}
+
+// left are the recipients without a result.
+func (s *summary) left() int {
+	o, _ := s.totals()
+	return s.total - o.done()
 }
 
 // code is the exit code.

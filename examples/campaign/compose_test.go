@@ -5,13 +5,15 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"mime/quotedprintable"
 	netmail "net/mail"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/volleymail/volley/sender"
+	"github.com/volleymail/volley/sender/letter"
 )
 
 func TestFieldUse(t *testing.T) {
@@ -36,19 +38,14 @@ func TestFieldUse(t *testing.T) {
 			_, use, err := newText("test", tc.source)
 			require.NoError(t, err)
 			require.Equal(t, tc.want, use)
-			_, use, err = newHTML("test", tc.source)
-			require.NoError(t, err)
-			require.Equal(t, tc.want, use)
 		})
 	}
 }
 
 func TestTemplateErrors(t *testing.T) {
-	for _, parse := range []func(name, source string) (template, fieldUse, error){newText, newHTML} {
-		_, _, err := parse("-html mail.html", "line\n{{nonsense}}")
-		require.ErrorContains(t, err, "-html mail.html:2")
-		require.NotContains(t, err.Error(), "template: ")
-	}
+	_, _, err := newText("-html mail.html", "line\n{{nonsense}}")
+	require.ErrorContains(t, err, "-html mail.html:2")
+	require.NotContains(t, err.Error(), "template: ")
 }
 
 func testList(t *testing.T, lines ...string) *list {
@@ -74,126 +71,82 @@ func TestCheckFields(t *testing.T) {
 	require.Contains(t, lines[2], "-subject uses {{.nick}}, but list.csv has no such column, it has: email, first, city")
 }
 
-// testComposer makes a composer out of template sources; "" = none.
-func testComposer(t *testing.T, l *list, subject, html, text, unsubscribe string) *composer {
+func testComposer(t *testing.T, l *list, cfg letter.Config) *composer {
 	t.Helper()
-	c := &composer{list: l, from: &netmail.Address{Name: "Zoë's Shop", Address: "news@shop.example"}, returnPath: "bounces@shop.example",
-		date: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC), id: "campaign1"}
-	set := func(to *template, source string, parse func(name, source string) (template, fieldUse, error)) {
-		if source == "" {
-			return
-		}
-		var err error
-		*to, _, err = parse("test", source)
-		require.NoError(t, err)
-	}
-	set(&c.subject, subject, newText)
-	set(&c.html, html, newHTML)
-	set(&c.text, text, newText)
-	set(&c.unsubscribe, unsubscribe, newText)
+	cfg.From = netmail.Address{Name: "The Shop", Address: "news@shop.example"}
+	c, err := newComposer(l, "bounces@shop.example", cfg)
+	require.NoError(t, err)
 	return c
 }
 
-func render(t *testing.T, c *composer, i int) (string, *netmail.Message) {
-	t.Helper()
-	var b bytes.Buffer
-	_, err := c.message(i).Content.WriteTo(&b)
-	require.NoError(t, err)
-	m, err := netmail.ReadMessage(bytes.NewReader(b.Bytes()))
-	require.NoError(t, err)
-	return b.String(), m
-}
+// mailOf has that as its text.
+func mailOf(text string) letter.Config { return letter.Config{Subject: "News", Text: text} }
 
-func TestLetter(t *testing.T) {
-	l := testList(t, "email,first,token", "ann@bücher.example,Änn <b>,a b&c")
-	c := testComposer(t, l, "Hello {{.first}}", `<p title="{{.first}}">{{.first}}</p><a href="{{.unsubscribe}}">stop</a>`,
-		"Hello {{.first}}, {{.unsubscribe}}\n", "https://shop.example/u?t={{urlquery .token}}")
-	raw, m := render(t, c, 0)
-	again, _ := render(t, c, 0)
-	require.Equal(t, raw, again, "each attempt sends the same mail")
-
-	decode := new(mime.WordDecoder)
-	subject, err := decode.DecodeHeader(m.Header.Get("Subject"))
+func TestCompose(t *testing.T) {
+	l := testList(t, "email,first,token", "ann@example.com,Änn <b>,a b&c")
+	c := testComposer(t, l, letter.Config{Subject: "Hello {{.first}}", HTML: `<a href="{{.unsubscribe}}">stop</a>`,
+		Text: "Hello {{.first}}, {{.unsubscribe}}\n", Unsubscribe: "https://shop.example/u?t={{urlquery .token}}"})
+	mail, err := c.rendered(0)
+	require.NoError(t, err)
+	m, err := netmail.ReadMessage(bytes.NewReader(mail))
+	require.NoError(t, err)
+	subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
 	require.NoError(t, err)
 	require.Equal(t, "Hello Änn <b>", subject)
-	require.Equal(t, "<ann@xn--bcher-kva.example>", m.Header.Get("To"))
-	require.Equal(t, "<campaign1.2@shop.example>", m.Header.Get("Message-Id"))
-	require.Equal(t, "Mon, 02 Mar 2026 09:00:00 +0000", m.Header.Get("Date"))
+	require.Equal(t, "<ann@example.com>", m.Header.Get("To"))
 	require.Equal(t, "<https://shop.example/u?t=a+b%26c>", m.Header.Get("List-Unsubscribe"))
 	require.Equal(t, "List-Unsubscribe=One-Click", m.Header.Get("List-Unsubscribe-Post"))
-	from, err := m.Header.AddressList("From")
-	require.NoError(t, err)
-	require.Equal(t, "Zoë's Shop", from[0].Name)
 
-	kind, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
+	_, params, err := mime.ParseMediaType(m.Header.Get("Content-Type"))
 	require.NoError(t, err)
-	require.Equal(t, "multipart/alternative", kind)
 	parts := multipart.NewReader(m.Body, params["boundary"])
-	require.Equal(t, "Hello Änn <b>, https://shop.example/u?t=a+b%26c\n", nextPart(t, parts, "text/plain"))
-	require.Equal(t, `<p title="Änn &lt;b&gt;">Änn &lt;b&gt;</p><a href="https://shop.example/u?t=a&#43;b%26c">stop</a>`, nextPart(t, parts, "text/html"))
-	_, err = parts.NextPart()
-	require.ErrorIs(t, err, io.EOF)
-}
-
-func nextPart(t *testing.T, parts *multipart.Reader, kind string) string {
-	t.Helper()
-	part, err := parts.NextRawPart()
-	require.NoError(t, err)
-	got, params, err := mime.ParseMediaType(part.Header.Get("Content-Type"))
-	require.NoError(t, err)
-	require.Equal(t, kind, got)
-	require.Equal(t, "UTF-8", params["charset"])
-	require.Equal(t, "quoted-printable", part.Header.Get("Content-Transfer-Encoding"))
-	body, err := io.ReadAll(quotedprintable.NewReader(part))
-	require.NoError(t, err)
-	return strings.ReplaceAll(string(body), "\r\n", "\n")
-}
-
-func TestLetterOfOnePart(t *testing.T) {
-	_, m := render(t, testComposer(t, testList(t, "email", "ann@example.com"), "Hello", "", "Hello\n", ""), 0)
-	require.Equal(t, "text/plain; charset=UTF-8", m.Header.Get("Content-Type"))
-	require.Empty(t, m.Header.Get("List-Unsubscribe"))
-}
-
-// No field of the list may add a header field, whatever is in it.
-func TestHeaderInjection(t *testing.T) {
-	for _, tc := range []struct{ name, subject, unsubscribe, field, want string }{
-		{"subject", "Hello {{.x}}", "", "Ann\r\nBcc: all@example.com", "-subject"},
-		{"subject, CR", "Hello {{.x}}", "", "Ann\rBcc: all@example.com", "-subject"},
-		{"empty subject", "{{.x}}", "", " ", "-subject: it is empty"},
-		{"link", "Hello", "https://shop.example/{{.x}}", "\nX-Evil: 1", "-list-unsubscribe"},
-		{"second link", "Hello", "https://shop.example/{{.x}}", ">, <https://evil.example/", "-list-unsubscribe"},
-		{"no https", "Hello", "{{.x}}", "http://shop.example/", "-list-unsubscribe"},
-		{"no URL", "Hello", "{{.x}}", "https://", "-list-unsubscribe"},
-		{"not ASCII", "Hello", "https://shop.example/{{.x}}", "ü", "urlquery"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			l := &list{name: "list.csv", columns: []string{"email", "x"}, rows: []row{{"ann@example.com", tc.field}}}
-			c := testComposer(t, l, tc.subject, "", "Hello\n", tc.unsubscribe)
-			_, err := c.message(0).Content.WriteTo(io.Discard)
-			require.ErrorContains(t, err, "row 2")
-			require.ErrorContains(t, err, tc.want)
-			require.ErrorContains(t, c.tryAll(t.Context()), "row 2 (ann@example.com)")
-		})
+	for _, want := range []string{"Hello Änn <b>, https://shop.example/u?t=a+b%26c", `<a href="https://shop.example/u?t=a&#43;b%26c">stop</a>`} {
+		part, err := parts.NextPart()
+		require.NoError(t, err)
+		body, err := io.ReadAll(part)
+		require.NoError(t, err)
+		require.Equal(t, want, strings.TrimSpace(string(body)))
 	}
 }
 
-// FuzzHeader looks for a merge field that changes which header fields there are.
-func FuzzHeader(f *testing.F) {
-	f.Add("Ann")
-	f.Add("Ann\r\nBcc: all@example.com")
-	f.Add("=?utf-8?q?=0D=0ABcc:_x?=")
-	f.Add(strings.Repeat("long ", 40) + "ü\u2028")
-	f.Fuzz(func(t *testing.T, field string) {
-		l := &list{name: "list.csv", columns: []string{"email", "x"}, rows: []row{{"ann@example.com", field}}}
-		c := testComposer(t, l, "Hello {{.x}}", "", "Hello\n", "https://shop.example/{{urlquery .x}}")
-		var b bytes.Buffer
-		if _, err := c.message(0).Content.WriteTo(&b); err != nil {
-			return
-		}
-		m, err := netmail.ReadMessage(&b)
-		require.NoError(t, err)
-		names := []string{"Content-Transfer-Encoding", "Content-Type", "Date", "From", "List-Unsubscribe", "List-Unsubscribe-Post", "Message-Id", "Mime-Version", "Subject", "To"}
-		require.Equal(t, names, sortedKeys(m.Header))
-	})
+// A result leads back to its row, in another process too.
+func TestIndex(t *testing.T) {
+	l := testList(t, "email,first", "ann@example.com,Ann", "bob@example.com,Bob")
+	c := testComposer(t, l, letter.Config{Subject: "Hello", Text: "Hello"})
+	again := testComposer(t, l, letter.Config{Subject: "Hello", Text: "Hello"})
+	i, err := again.index(c.message(1))
+	require.NoError(t, err)
+	require.Equal(t, 1, i)
+	for _, other := range []*composer{
+		testComposer(t, l, letter.Config{Subject: "Hello you", Text: "Hello"}),
+		testComposer(t, testList(t, "email,first", "ann@example.com,An", "nbob@example.com,Bob"), letter.Config{Subject: "Hello", Text: "Hello"}),
+	} {
+		_, err = other.index(c.message(1))
+		require.Error(t, err)
+	}
+	for _, id := range []string{"", "x", c.id(), c.id() + "/", c.id() + "/1", c.id() + "/4", c.id() + "/x"} {
+		_, err = c.index(&sender.Message{ID: id})
+		require.ErrorContains(t, err, strconv.Quote(id))
+	}
+}
+
+// A field that can't stand where the templates put it is told of beforehand.
+func TestTryAll(t *testing.T) {
+	for _, tc := range []struct{ name, subject, unsubscribe, field, want string }{
+		{"subject", "Hello {{.x}}", "", "Ann\r\nBcc: all@example.com", "Subject"},
+		{"empty subject", "{{.x}}", "", " ", "Subject"},
+		{"link", "Hello", "https://shop.example/{{.x}}", "\nX-Evil: 1", "Unsubscribe"},
+		{"second link", "Hello", "https://shop.example/{{.x}}", ">, <https://evil.example/", "urlquery"},
+		{"no https", "Hello", "{{.x}}", "http://shop.example/", "https:"},
+		{"template of the link fails", "Hello", "https://shop.example/{{slice .x 5}}", "abc", "-list-unsubscribe"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := &list{name: "list.csv", columns: []string{"email", "x"}, rows: []row{{"ann@example.com", tc.field}}}
+			c := testComposer(t, l, letter.Config{Subject: tc.subject, Text: "Hello\n", Unsubscribe: tc.unsubscribe})
+			err := c.tryAll(t.Context())
+			require.ErrorContains(t, err, "row 2 (ann@example.com)")
+			require.ErrorContains(t, err, tc.want)
+			require.Error(t, c.letter.Execute(io.Discard, c.message(0).Data), "nor is it sent")
+		})
+	}
 }

@@ -58,15 +58,15 @@ func (o *options) checkRecord(ctx context.Context, e *env) bool {
 	return false
 }
 
-// signed renders a mail as it goes out, except for the way through the Sender.
+// signed renders a mail as it goes out, but for what the Sender adds: Date and
+// Message-ID.
 func (c *composer) signed(o *options, i int) ([]byte, error) {
-	var b bytes.Buffer
-	if _, err := (letter{c, i}).WriteTo(&b); err != nil || o.signer == nil {
-		return b.Bytes(), err
+	mail, err := c.rendered(i)
+	if err != nil || o.signer == nil {
+		return mail, err
 	}
-	m := c.message(i)
-	fields, err := o.signer.Sign(time.Now(), m.From, m.To, b.Bytes())
-	return append(fields, b.Bytes()...), err
+	fields, err := o.signer.Sign(time.Now(), c.returnPath, []string{c.list.address(i)}, mail)
+	return append(fields, mail...), err
 }
 
 // where names the servers that a domain's mail goes to; false means nowhere.

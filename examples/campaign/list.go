@@ -40,6 +40,9 @@ func (l *list) fields(i int) map[string]string {
 	return data
 }
 
+// print tells this list from others.
+func (l *list) print() string { return fingerprint(l.columns, l.rows) }
+
 const emailColumn = "email"
 
 // readList reads up to first rows (0 = all). The error names the rows that are

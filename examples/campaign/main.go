@@ -23,6 +23,14 @@
 // Ctrl-C ends the campaign in order: what is on the wire is finished, and each
 // recipient stands in the results. A second Ctrl-C ends the process at once.
 //
+// With -spool file the campaign is kept in that file, and its results in file.csv
+// beside it. However it is stopped, be it by Ctrl-C, a crash or a power cut, the
+// same command goes on with it, until each recipient has its result: nobody is
+// left out, and nobody gets the mail twice. Those whose mail was on the wire in
+// the moment of a crash are reported as unknown.
+//
+//	go run ./examples/campaign -spool demo.db
+//
 // The exit code is 0 if the fate of each recipient is final, 1 if some are left
 // (deferred, unknown or not attempted) or the work failed, 2 if a flag or a
 // file is wrong. The demonstration's own troubles do not count.

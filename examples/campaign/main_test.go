@@ -14,7 +14,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(programVar) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// programVar makes the program of the tests the program itself, for tests that
+// kill it.
+const programVar = "CAMPAIGN_TEST_PROGRAM"
 
 // output is a screen that several goroutines may write to.
 type output struct {

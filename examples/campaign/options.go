@@ -25,6 +25,7 @@ type options struct {
 	// For both.
 	out   string
 	limit time.Duration // -for
+	spool string
 
 	// Of the demonstration.
 	n    int
@@ -50,7 +51,7 @@ type options struct {
 }
 
 // demoFlags are those that mean something without -recipients.
-var demoFlags = map[string]bool{"n": true, "seed": true, "for": true, "out": true}
+var demoFlags = map[string]bool{"n": true, "seed": true, "for": true, "out": true, "spool": true}
 
 // parseOptions reads the flags. The error names every mistake.
 func parseOptions(args []string, e *env) (*options, error) {
@@ -59,8 +60,9 @@ func parseOptions(args []string, e *env) (*options, error) {
 	var conns int
 	f := flag.NewFlagSet("campaign", flag.ContinueOnError)
 	f.SetOutput(e.stderr)
-	f.StringVar(&o.out, "out", "", "write the results to this CSV `file` (default a new one in the temporary folder)")
-	f.DurationVar(&o.limit, "for", 0, "stop after this `time`; what is left ends as deferred (default 60s for the demonstration, else no limit)")
+	f.StringVar(&o.out, "out", "", "write the results to this CSV `file` (default a new one in the temporary folder; with -spool the one beside it, with .csv behind its name)")
+	f.StringVar(&o.spool, "spool", "", "keep the campaign in this `file`, so that the same command goes on with it after a stop or a crash")
+	f.DurationVar(&o.limit, "for", 0, "stop after this `time`; what is left ends as deferred, or with -spool waits for the next run (default 60s for the demonstration without -spool, else no limit)")
 	f.IntVar(&o.n, "n", 10_000, "demonstration: `number` of recipients")
 	f.Uint64Var(&o.seed, "seed", 1, "demonstration: seed of its chances")
 	f.StringVar(&o.recipients, "recipients", "", "CSV `file` of recipients: the first row names the columns, one is email. Makes it a real campaign")
@@ -139,7 +141,7 @@ func (o *options) checkMail(p *problems, from string) {
 	if o.html == "" && o.text == "" {
 		p.add("there is no mail: give -html, -text, or best both")
 	}
-	if err := checkFile(o.out); err != nil {
+	if err := checkFile(o.out); o.spool == "" && err != nil {
 		p.add("-out %s: %v", o.out, err)
 	}
 }

@@ -32,7 +32,7 @@ const (
 )
 
 func startProgress(e *env, t *tally, snapshot func() sender.Snapshot, limit time.Duration) *progress {
-	p := &progress{e: e, tally: t, snapshot: snapshot, limit: limit, since: t.start,
+	p := &progress{e: e, tally: t, snapshot: snapshot, limit: limit, since: t.start, last: t.earlier[sender.Sent],
 		quit: make(chan struct{}), ended: make(chan struct{})}
 	go p.run()
 	return p
@@ -94,6 +94,9 @@ func (p *progress) counts(o outcomes, retries int) string {
 	parts = append(parts, fmt.Sprintf("%s to go", number(p.tally.total-o.done())))
 	if retries > 0 {
 		parts = append(parts, fmt.Sprintf("%s retries", number(retries)))
+	}
+	if err := p.tally.trouble(); err != nil {
+		parts = append(parts, fmt.Sprintf("nothing is sent for now: %v", err))
 	}
 	return strings.Join(parts, ", ")
 }

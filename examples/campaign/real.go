@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/volleymail/volley/mx"
 	"github.com/volleymail/volley/sender"
+	"github.com/volleymail/volley/sender/letter"
 	"github.com/volleymail/volley/throttle"
 )
 
@@ -25,7 +27,10 @@ func mailing(ctx context.Context, o *options, e *env) int {
 	if o.dryRun {
 		return dryRun(ctx, o, c, e)
 	}
-	fmt.Fprintf(e.stdout, "%s recipients from %s\n\n", number(len(c.mail.list.rows)), o.recipients)
+	if err := c.keep(ctx, o.spool); err != nil {
+		return e.fail(err, exitUsage)
+	}
+	fmt.Fprintf(e.stdout, "%s recipients from %s\n%s\n", number(len(c.mail.list.rows)), o.recipients, c.kept.greeting())
 	sum, err := c.run(ctx, e)
 	if sum != nil {
 		sum.report(e)
@@ -42,7 +47,7 @@ func newMailing(ctx context.Context, o *options, e *env) (*campaign, error) {
 	if err != nil {
 		return nil, err
 	}
-	mail, err := newComposer(o, l)
+	mail, err := o.readMail(l)
 	if err != nil {
 		return nil, err
 	}
@@ -80,49 +85,45 @@ func (o *options) warn(e *env) {
 	}
 }
 
-// newComposer reads the templates.
-func newComposer(o *options, l *list) (*composer, error) {
-	c := &composer{list: l, from: o.from, returnPath: o.returnPath, date: time.Now(), id: newID()}
+// readMail reads the templates.
+func (o *options) readMail(l *list) (*composer, error) {
 	uses := map[string]fieldUse{}
 	var p problems
-	load := func(to *template, flag, source string, parse func(name, source string) (template, fieldUse, error)) {
-		t, use, err := parse(flag, source)
+	load := func(flag, source string) {
+		_, use, err := newText(flag, source)
 		if err != nil {
 			p.add("%v", err)
-			return
 		}
-		*to, uses[flag] = t, use
+		uses[flag] = use
 	}
-	load(&c.subject, "-subject", o.subject, newText)
-	if o.unsubscribe != "" {
-		load(&c.unsubscribe, "-list-unsubscribe", o.unsubscribe, newText)
-	}
-	for _, part := range []struct {
-		to         *template
-		flag, file string
-		parse      func(name, source string) (template, fieldUse, error)
-	}{{&c.html, "-html", o.html, newHTML}, {&c.text, "-text", o.text, newText}} {
-		if part.file == "" {
-			continue
+	read := func(flag, file string) string {
+		if file == "" {
+			return ""
 		}
-		source, err := os.ReadFile(part.file)
+		source, err := os.ReadFile(file)
 		if err != nil {
-			p.add("%s %s: %v", part.flag, part.file, plain(err))
-			continue
+			p.add("%s %s: %v", flag, file, plain(err))
+			return ""
 		}
-		load(part.to, part.flag+" "+part.file, string(source), part.parse)
+		load(flag+" "+file, string(source))
+		return string(source)
+	}
+	cfg := letter.Config{From: *o.from, Subject: o.subject, Unsubscribe: o.unsubscribe}
+	load("-subject", o.subject)
+	cfg.HTML, cfg.Text = read("-html", o.html), read("-text", o.text)
+	if o.unsubscribe != "" {
+		for source := range uses { // they have the link
+			delete(uses[source], unsubscribeField)
+		}
+		load("-list-unsubscribe", o.unsubscribe)
 	}
 	if err := p.err(); err != nil {
 		return nil, err
 	}
-	if c.unsubscribe != nil {
-		for source := range uses {
-			if source != "-list-unsubscribe" {
-				delete(uses[source], unsubscribeField)
-			}
-		}
+	if err := l.checkFields(uses); err != nil {
+		return nil, err
 	}
-	return c, l.checkFields(uses)
+	return newComposer(l, o.returnPath, cfg)
 }
 
 // tryAll renders each mail once, so that one that can't be is known before
@@ -137,7 +138,7 @@ func (c *composer) tryAll(ctx context.Context) error {
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
-				if _, err := (letter{c, i}).compose(); err != nil {
+				if err := c.compose(io.Discard, i); err != nil {
 					wrong[w].add("%s: row %d (%s): %v", c.list.name, c.list.number(i), c.list.address(i), err)
 				}
 			}

@@ -61,10 +61,21 @@ func (r *results) writeLeft(row int, email string) {
 
 func (r *results) flush() { r.csv.Flush() }
 
+// sync returns when what was written would survive a crash.
+func (r *results) sync() error {
+	r.csv.Flush()
+	return r.about(errors.Join(r.csv.Error(), r.file.Sync()))
+}
+
 func (r *results) close() error {
 	r.csv.Flush()
-	if err := errors.Join(r.csv.Error(), r.file.Sync(), r.file.Close()); err != nil {
-		return fmt.Errorf("-out %s: %v", r.file.Name(), plain(err))
+	return r.about(errors.Join(r.csv.Error(), r.file.Sync(), r.file.Close()))
+}
+
+// about says which file an error is about.
+func (r *results) about(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("-out %s: %v", r.file.Name(), plain(err))
 }

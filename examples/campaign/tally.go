@@ -35,12 +35,14 @@ func (o *outcomes) final() int {
 
 // tally counts what happens, for the progress display and the report.
 type tally struct {
-	total int // recipients
-	start time.Time
+	total   int // recipients
+	start   time.Time
+	earlier outcomes // of those that had a result before the start; part of outcomes
 
 	mu       sync.Mutex
 	outcomes outcomes                // guarded by mu
 	retries  int                     // guarded by mu: attempts that failed for now
+	paused   error                   // guarded by mu: why nothing is sent now, nil if it is
 	sites    map[string]*siteTally   // guarded by mu
 	reasons  map[string]*reasonTally // guarded by mu
 }
@@ -169,6 +171,10 @@ func (t *tally) observe(e sender.Event) {
 		name := siteName(e.Site, e.Recipient)
 		t.site(name).note(e.Class, e.Reply)
 		t.reason(e.Class, e.Reply, e.Err).retries++
+	case sender.EventPaused:
+		t.paused = e.Err
+	case sender.EventResumed:
+		t.paused = nil
 	case sender.EventHeld:
 		s := t.site(e.Site)
 		s.trouble = e.Reply.String()
@@ -272,6 +278,13 @@ func (t *tally) byReason() []reasonTally {
 		return cmp.Or(cmp.Compare(b.outcomes.done(), a.outcomes.done()), cmp.Compare(b.retries, a.retries), cmp.Compare(a.name, b.name))
 	})
 	return list
+}
+
+// trouble is why nothing is sent now, nil if all is well.
+func (t *tally) trouble() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.paused
 }
 
 // totals returns the sums.

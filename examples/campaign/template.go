@@ -1,25 +1,19 @@
 package main
 
 import (
-	"fmt"
-	htmltemplate "html/template"
-	"io"
+	"errors"
 	"slices"
 	"strings"
-	texttemplate "text/template"
+	"text/template"
 	"text/template/parse"
 )
 
-// template is what both template packages make.
-type template interface {
-	Execute(w io.Writer, data any) error
-}
-
-// newText parses a plain text template: a subject, a text part, a URL.
-func newText(name, source string) (template, fieldUse, error) {
-	t, err := texttemplate.New(name).Option("missingkey=error").Parse(source)
+// newText parses a template and says which fields it uses. One of html/template
+// reads the same.
+func newText(name, source string) (*template.Template, fieldUse, error) {
+	t, err := template.New(name).Option("missingkey=error").Parse(source)
 	if err != nil {
-		return nil, nil, templateError(name, err)
+		return nil, nil, templateError(err)
 	}
 	use := fieldUse{}
 	for _, part := range t.Templates() {
@@ -28,24 +22,9 @@ func newText(name, source string) (template, fieldUse, error) {
 	return t, use, nil
 }
 
-// newHTML parses an HTML template, which escapes each field for its place.
-func newHTML(name, source string) (template, fieldUse, error) {
-	t, err := htmltemplate.New(name).Option("missingkey=error").Parse(source)
-	if err != nil {
-		return nil, nil, templateError(name, err)
-	}
-	use := fieldUse{}
-	for _, part := range t.Templates() {
-		if part.Tree != nil {
-			use.node(part.Tree.Root, nil)
-		}
-	}
-	return t, use, nil
-}
-
-// templateError is shorter than the packages' own words; the position stays.
-func templateError(name string, err error) error {
-	return fmt.Errorf("%s", strings.TrimPrefix(strings.TrimPrefix(err.Error(), "template: "), "html/"+name))
+// templateError is shorter than the package's own words; the position stays.
+func templateError(err error) error {
+	return errors.New(strings.TrimPrefix(err.Error(), "template: "))
 }
 
 // fieldUse says of each merge field that a template uses whether it must have
