@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -74,6 +75,9 @@ func (r Result) MarshalJSON() ([]byte, error) {
 		w.close()
 	}
 	w.string("recipient", r.Recipient)
+	if !utf8.ValidString(r.Recipient) { // malformed, and to be known again
+		w.string("recipient_base64", base64.StdEncoding.EncodeToString([]byte(r.Recipient)))
+	}
 	w.text("outcome", r.Outcome)
 	w.class(r.Class)
 	w.reply(r.Reply, false)
@@ -94,6 +98,9 @@ func (r *Result) UnmarshalJSON(data []byte) error {
 	var rec resultRecord
 	if err := json.Unmarshal(data, &rec); err != nil {
 		return err
+	}
+	if rec.Raw != nil {
+		rec.Recipient = string(rec.Raw)
 	}
 	*r = Result{Recipient: rec.Recipient, Outcome: rec.Outcome, Class: rec.Class.class(), Reply: bounce.Reply(rec.Reply), RetryAt: rec.RetryAt,
 		Site: rec.Site, Source: rec.Source, Attempts: rec.Attempts, Elapsed: time.Duration(rec.Elapsed)}
@@ -152,6 +159,7 @@ type (
 			Tags                                 map[string]string
 		}
 		Recipient    string
+		Raw          []byte `json:"recipient_base64"`
 		Outcome      Outcome
 		Class        classRecord
 		Reply        replyRecord

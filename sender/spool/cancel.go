@@ -69,13 +69,11 @@ func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all b
 	known := map[int64]*waiter{}
 	var ids []int64
 	var details []string
-	lost := 0
 	all = true
 	err = t.waitingAfter.query(func(row []value) error {
 		w := &waiter{id: integer(row[0]), message: integer(row[2]), remaining: integer(row[10]), content: integer(row[11])}
 		switch {
 		case t.s.lines.isLost(w.id):
-			lost++
 			return nil
 		case len(ids) == max:
 			all = false
@@ -93,9 +91,7 @@ func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all b
 	if err != nil {
 		return 0, false, err
 	}
-	if all && lost == 0 {
-		t.drained = append(t.drained, l)
-	}
+	t.thinned = append(t.thinned, l)
 	for _, detail := range details {
 		if _, err := t.journal(detail); err != nil {
 			return 0, false, err

@@ -197,12 +197,12 @@ func (t *tx) apply(known map[int64]*waiter, now int64) error {
 
 func (t *tx) postpone(w *waiter) error {
 	c := w.later
-	at := t.place(w.line, nano(c.Due), w.id)
+	at, due := t.place(w.line, nano(c.Due), w.id)
 	warned := int64(0)
 	if c.Warned {
 		warned = 1
 	}
-	_, err := t.later.exec(w.id, at, orNull(int64(c.Attempts)), orNull(warned), orNull(c.detail))
+	_, err := t.later.exec(w.id, at, due, orNull(int64(c.Attempts)), orNull(warned), orNull(c.detail))
 	return err
 }
 

@@ -14,30 +14,41 @@ type key struct{ at, id int64 }
 
 func (k key) before(o key) bool { return k.at < o.at || k.at == o.at && k.id < o.id }
 
+func earlier(a, b key) key {
+	if b.before(a) {
+		return b
+	}
+	return a
+}
+
 // never is the time of what does not come.
 const never = math.MaxInt64
 
 var end = key{never, never}
 
-// nano is t as the file has it: nanoseconds since 1970. Times out of its range,
-// as the zero time, are at its ends.
+// tick is the unit of due times. Within it the file has tick places more for
+// what must come behind others that are due at the same time.
+const tick = int64(time.Microsecond)
+
+// nano is t as the file has it: nanoseconds since 1970, down to the tick. Times
+// out of its range, as the zero time, are at its ends.
 func nano(t time.Time) int64 {
 	const most = math.MaxInt64/int64(time.Second) - 1
 	switch s := t.Unix(); {
 	case s < -most:
-		return math.MinInt64
+		return -most * int64(time.Second)
 	case s > most:
-		return never - 1
+		return most * int64(time.Second)
 	}
-	return t.UnixNano()
+	return t.UnixMicro() * tick
 }
 
 // instant is the time that nano gave the number for.
 func instant(n int64) time.Time {
-	if n == math.MinInt64 {
+	if n == nano(time.Time{}) {
 		return time.Time{}
 	}
-	return time.Unix(0, n).UTC()
+	return time.UnixMicro(n / tick).UTC()
 }
 
 // line is what memory has of a sender.Line that recipients wait in. These are in
@@ -46,13 +57,12 @@ func instant(n int64) time.Time {
 // to be written when recipients are handed out.
 type line struct {
 	sender.Line
-	id  int64
-	new bool // not committed yet; owned by the writer
+	id int64
 
 	// The rest is guarded by lines.mu.
 	cursor key   // the last that was handed out
-	floor  key   // what is added goes behind this: the cursor, or what a Take may reach now
 	hold   key   // the first that is added by the transaction that runs: Take must not pass it. end = none
+	low    key   // the first that was added since the Take began that reads the line; nor that. end = none
 	next   int64 // nothing after the cursor is due before; never = there is nothing
 	out    int   // how many are handed out
 	state  state
@@ -100,7 +110,7 @@ func (ls *lines) init() {
 
 // add makes a line known. Only the writer calls it.
 func (ls *lines) add(id int64, l sender.Line) *line {
-	n := &line{Line: l, id: id, hold: end, next: never, cursor: key{math.MinInt64, 0}, floor: key{math.MinInt64, 0}}
+	n := &line{Line: l, id: id, cursor: key{math.MinInt64, 0}, hold: end, low: end, next: never}
 	ls.byLine[l] = n
 	ls.byID[id] = n
 	return n
@@ -118,16 +128,14 @@ func (ls *lines) place(l *line, due, id int64) (at int64, first bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	k := key{due, id}
-	if !l.floor.before(k) {
-		k.at = l.floor.at
-		if !l.floor.before(k) {
+	if !l.cursor.before(k) {
+		k.at = l.cursor.at
+		if !l.cursor.before(k) {
 			k.at++
 		}
 	}
 	first = l.hold == end
-	if k.before(l.hold) {
-		l.hold = k
-	}
+	l.hold, l.low = earlier(l.hold, k), earlier(l.low, k)
 	return k.at, first
 }
 

@@ -47,7 +47,7 @@ func (s *Spool) List(ctx context.Context, match sender.Selection, after int64, m
 	var queued []sender.Queued
 	// Messages are in the order of their recipients, and those that have ended are
 	// not there: so what has ended costs nothing.
-	err = r.c.query(`SELECT r.id, l.domain, l.stream, l.campaign, m.name, r.address, m.born, r.at, r.attempts, r.last
+	err = r.c.query(`SELECT r.id, l.domain, l.stream, l.campaign, m.name, r.address, m.born, coalesce(r.due, r.at), r.attempts, r.last
 		FROM message m CROSS JOIN recipient r ON r.id BETWEEN m.id AND m.id + m.recipients - 1 CROSS JOIN line l ON l.id = r.line
 		WHERE m.id >= coalesce((SELECT max(id) FROM message WHERE id <= ?1), 0) AND r.id > ?1 `+where+`
 		ORDER BY m.id, r.id LIMIT ?2`, func(row []value) error {
@@ -186,10 +186,12 @@ func (t *tx) reschedule(queued []sender.Queued, due int64) (n int, err error) {
 		if w == nil || !t.s.lines.waits(w.placed) {
 			continue
 		}
-		if _, err := t.moved.exec(w.id, t.place(w.line, due, w.id)); err != nil {
+		at, asked := t.place(w.line, due, w.id)
+		if _, err := t.moved.exec(w.id, at, asked); err != nil {
 			return 0, err
 		}
 		n++
+		t.thinned = append(t.thinned, w.line)
 	}
 	return n, nil
 }

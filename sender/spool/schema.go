@@ -49,6 +49,7 @@ var migrations = []string{
 		message  INTEGER NOT NULL,
 		key      BLOB NOT NULL,
 		address  TEXT,
+		due      INTEGER,
 		attempts INTEGER,
 		warned   INTEGER,
 		last     TEXT
@@ -69,11 +70,11 @@ var migrations = []string{
 		value BLOB NOT NULL
 	) STRICT, WITHOUT ROWID;
 	CREATE TABLE counter (
-		id      INTEGER PRIMARY KEY CHECK (id = 0),
+		id        INTEGER PRIMARY KEY CHECK (id = 0),
 		recipient INTEGER NOT NULL,
-		result  INTEGER NOT NULL,
-		line    INTEGER NOT NULL,
-		content INTEGER NOT NULL
+		result    INTEGER NOT NULL,
+		line      INTEGER NOT NULL,
+		content   INTEGER NOT NULL
 	) STRICT;
 	INSERT INTO counter VALUES (0, 0, 0, 0, 0);`,
 }

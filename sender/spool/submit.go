@@ -155,7 +155,8 @@ func (t *tx) insert(it *item) error {
 			return err
 		}
 		id := t.recipients + 1
-		n, err := t.insertRecipient.exec(id, l.id, t.place(l, it.due, id), number, r.key, r.address)
+		at, due := t.place(l, it.due, id)
+		n, err := t.insertRecipient.exec(id, l.id, at, due, number, r.key, r.address)
 		if err != nil {
 			return err
 		}

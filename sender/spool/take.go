@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/volleymail/volley/sender"
@@ -82,7 +81,7 @@ func (s *Spool) Take(ctx context.Context, stream string, now time.Time, max int,
 		return nil, time.Time{}, err
 	}
 	s.take.round++
-	t := &taking{s: s, now: nano(now), max: max, room: room, round: s.take.round}
+	t := &taking{s: s, now: nano(now) + tick - 1, max: max, room: room, round: s.take.round}
 	s.lines.mu.Lock()
 	defer s.lines.mu.Unlock()
 	t.lane = s.lines.lanes[stream]
@@ -151,72 +150,72 @@ func (t *taking) line(l *line, n int) error {
 		return nil
 	}
 	n = min(n, l.room)
-	from, to := l.cursor, key{t.now, math.MaxInt64}
-	if l.hold.before(to) {
-		to = l.hold
-	}
-	before := l.next
-	l.floor, l.next = key{t.now, math.MaxInt64}, never
-	if l.floor.before(from) {
-		l.floor = from
-	}
+	from, before := l.cursor, l.next
+	l.low, l.next = l.hold, never
 	ls.mu.Unlock()
-	reached, next, got, err := t.read(l, from, to, n)
+	rows, err := t.read(l.id, from, n+1)
 	ls.mu.Lock()
-	if got > 0 && err == nil {
+	if err != nil {
+		l.next = min(l.next, before)
+		return err
+	}
+	got := 0
+	for got < len(rows) && got < n && rows[got].key.at <= t.now && rows[got].key.before(l.low) {
+		got++
+	}
+	if got < len(rows) {
+		l.next = min(l.next, rows[got].key.at)
+	}
+	l.short = got < n || got == l.room
+	if got > 0 {
 		t.picked = append(t.picked, picked{l, from, before, got})
-		l.cursor = reached
+		t.hand(l, rows[:got])
+		l.cursor = rows[got-1].key
 		l.out += got
 		l.room -= got
 		t.got += got
 	}
-	if err != nil {
-		next = before
-	}
-	l.floor = l.cursor
-	l.next = min(l.next, next)
-	l.short = got < n || l.room <= 0
-	return err
+	return nil
 }
 
-// read reads up to n recipients of a line between two places and gives the place
-// of the last, and when the one after it is due.
-func (t *taking) read(l *line, from, to key, n int) (reached key, next int64, got int, err error) {
-	next = never
-	var group *sender.Taken
-	kept := len(t.taken)
-	err = t.s.take.r.after.query(func(row []value) error {
-		k := key{integer(row[1]), integer(row[0])}
-		if got == n || !k.before(to) {
-			next = min(next, k.at)
-			return nil
-		}
-		message := integer(row[2])
-		if group == nil || group.Number != message {
-			group = &sender.Taken{Line: l.Line, Number: message}
-			t.taken = append(t.taken, group)
-		}
-		w := sender.Waiting{ID: k.id, Attempts: int(integer(row[4])), Warned: integer(row[5]) != 0}
-		if last := text(row[6]); last != "" {
-			w.Last = &sender.Attempt{}
-			if err := w.Last.UnmarshalJSON([]byte(last)); err != nil {
-				return fmt.Errorf("%w: recipient %d: %w", ErrCorrupt, k.id, err)
+// row is a recipient in the file.
+type row struct {
+	key     key
+	message int64
+	address string
+	sender.Waiting
+}
+
+// read reads up to n recipients of a line behind a place.
+func (t *taking) read(line int64, from key, n int) (rows []row, err error) {
+	err = t.s.take.r.after.query(func(v []value) error {
+		r := row{key: key{integer(v[1]), integer(v[0])}, message: integer(v[2]), address: text(v[3]),
+			Waiting: sender.Waiting{ID: integer(v[0]), Attempts: int(integer(v[4])), Warned: integer(v[5]) != 0}}
+		if last := text(v[6]); last != "" {
+			r.Last = &sender.Attempt{}
+			if err := r.Last.UnmarshalJSON([]byte(last)); err != nil {
+				return fmt.Errorf("%w: recipient %d: %w", ErrCorrupt, r.ID, err)
 			}
 		}
-		if group.Message == nil {
-			group.Message = &sender.Message{}
-		}
-		group.Message.To = append(group.Message.To, text(row[3]))
-		group.Recipients = append(group.Recipients, w)
-		reached = k
-		got++
+		rows = append(rows, r)
 		return nil
-	}, l.id, from.at, from.id, int64(n)+1)
-	if err != nil {
-		t.taken = t.taken[:kept]
-		return from, never, 0, err
+	}, line, from.at, from.id, int64(n))
+	return rows, err
+}
+
+// hand makes Taken of rows, one for those of a message that stand together.
+func (t *taking) hand(l *line, rows []row) {
+	var group *sender.Taken
+	for i := range rows {
+		r := &rows[i]
+		if group == nil || group.Number != r.message {
+			group = &sender.Taken{Line: l.Line, Number: r.message, Message: &sender.Message{}}
+			t.taken = append(t.taken, group)
+		}
+		_, r.InFlight = t.s.lines.lost[r.ID]
+		group.Message.To = append(group.Message.To, r.address)
+		group.Recipients = append(group.Recipients, r.Waiting)
 	}
-	return reached, next, got, nil
 }
 
 // messages completes what was taken with the messages.
@@ -247,20 +246,7 @@ func (t *taking) messages() error {
 			return fmt.Errorf("%w: message %d is missing", ErrCorrupt, id)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	t.s.lines.mu.Lock()
-	defer t.s.lines.mu.Unlock()
-	if len(t.s.lines.lost) > 0 {
-		for _, taken := range t.taken {
-			for i := range taken.Recipients {
-				w := &taken.Recipients[i]
-				_, w.InFlight = t.s.lines.lost[w.ID]
-			}
-		}
-	}
-	return nil
+	return err
 }
 
 // fill puts what the row has of the message into taken.
@@ -293,7 +279,7 @@ func (s *Spool) fill(taken *sender.Taken, row []value) error {
 func (t *taking) putBack() {
 	for i := len(t.picked) - 1; i >= 0; i-- {
 		p := t.picked[i]
-		p.line.cursor, p.line.floor = p.cursor, p.cursor
+		p.line.cursor = p.cursor
 		p.line.out -= p.n
 		p.line.next = min(p.line.next, p.first)
 		t.s.lines.schedule(p.line)

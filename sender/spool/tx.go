@@ -20,7 +20,8 @@ type tx struct {
 	uses     map[int64]int64 // changes of content.uses
 	left     []placed        // are not handed out any more
 	unlost   []int64         // are not in flight any more
-	drained  []*line         // have nobody after the cursor any more
+	thinned  []*line         // whose first may be gone; Take is held off
+	next     map[*line]int64 // of those that are thinned
 	emptied  []*line         // to be forgotten
 	canceled []string        // campaigns that are canceled by it
 	counted  [4]int64        // the numbers at its begin
@@ -60,6 +61,9 @@ func (t *tx) finish() error {
 	if err := t.writeUses(); err != nil {
 		return err
 	}
+	if err := t.first(); err != nil {
+		return err
+	}
 	if err := t.dropEmpty(); err != nil {
 		return err
 	}
@@ -78,17 +82,33 @@ func (t *tx) finish() error {
 	return err
 }
 
+// first finds when the first of the lines are due that are thinned.
+func (t *tx) first() error {
+	for _, l := range t.thinned {
+		if _, ok := t.next[l]; ok {
+			continue
+		}
+		if t.next == nil {
+			t.next = map[*line]int64{}
+		}
+		t.next[l] = never
+		from, _ := t.s.lines.pending(l)
+		err := t.waitingAfter.query(func(row []value) error {
+			t.next[l] = integer(row[1])
+			return nil
+		}, l.id, from.at, from.id, int64(1))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle brings memory to where the file is.
 func (t *tx) settle(ok bool) {
 	ls := &t.s.lines
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	if ok {
-		for _, l := range t.drained { // before what came to them later
-			l.next = never
-			ls.schedule(l)
-		}
-	}
 	for _, l := range t.touched {
 		if ok {
 			l.next = min(l.next, l.hold.at)
@@ -102,8 +122,9 @@ func (t *tx) settle(ok bool) {
 		t.undo()
 		return
 	}
-	for _, l := range t.created {
-		l.new = false
+	for l, next := range t.next {
+		l.next = next
+		ls.schedule(l)
 	}
 	for _, l := range t.emptied {
 		ls.remove(l)
@@ -145,7 +166,6 @@ func (t *tx) line(l sender.Line) (*line, error) {
 		return nil, err
 	}
 	n := t.s.lines.add(t.lines, l)
-	n.new = true
 	t.created = append(t.created, n)
 	return n, nil
 }
@@ -155,13 +175,17 @@ func (t *tx) isCanceled(campaign string) bool {
 	return t.s.lines.canceled[campaign] || slices.Contains(t.canceled, campaign)
 }
 
-// place gives a recipient its place in a line.
-func (t *tx) place(l *line, due, id int64) int64 {
+// place gives a recipient its place in a line, and what the file has of the due
+// time: NULL if the place says it.
+func (t *tx) place(l *line, due, id int64) (at int64, asked value) {
 	at, first := t.s.lines.place(l, due, id)
 	if first {
 		t.touched = append(t.touched, l)
 	}
-	return at
+	if at >= due+tick {
+		asked = due
+	}
+	return at, asked
 }
 
 // dropEmpty deletes lines that nobody waits in, lest they pile up.

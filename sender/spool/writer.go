@@ -107,15 +107,15 @@ func (w *writer) prepare() error {
 		&w.dropBody:      `DELETE FROM body WHERE content = ?`,
 
 		&w.insertMessage: `INSERT INTO message (id, name, sender, content, born, remaining, recipients, tags, more, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)`,
-		&w.insertRecipient: `INSERT INTO recipient (id, line, at, message, key, address) VALUES (?, ?, ?, ?, ?, ?)
+		&w.insertRecipient: `INSERT INTO recipient (id, line, at, due, message, key, address) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (key) DO NOTHING`,
 		&w.messageLess: `UPDATE message SET remaining = remaining - ?2 WHERE id = ?1`,
 		&w.messageGone: `DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))`,
 
 		&w.find: `SELECT r.id, r.line, r.at, r.message, m.remaining, m.content FROM json_each(?) j
 			CROSS JOIN recipient r ON r.id = j.value LEFT JOIN message m ON m.id = r.message WHERE r.line <> 0`,
-		&w.later: `UPDATE recipient SET at = ?2, attempts = ?3, warned = ?4, last = ?5 WHERE id = ?1`,
-		&w.ended: `UPDATE recipient SET line = 0, at = ?2, address = NULL, attempts = NULL, warned = NULL, last = NULL
+		&w.later: `UPDATE recipient SET at = ?2, due = ?3, attempts = ?4, warned = ?5, last = ?6 WHERE id = ?1`,
+		&w.ended: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
 			WHERE id IN (SELECT value FROM json_each(?1))`,
 		&w.mark:         `INSERT OR IGNORE INTO inflight (id) SELECT value FROM json_each(?)`,
 		&w.unmark:       `DELETE FROM inflight WHERE id IN (SELECT value FROM json_each(?))`,
@@ -125,7 +125,7 @@ func (w *writer) prepare() error {
 		&w.cancelCampaign: `INSERT OR IGNORE INTO campaign (name, canceled) VALUES (?, ?)`,
 		&w.waitingAfter: `SELECT r.id, r.at, r.message, r.address, r.attempts, r.last, m.name, m.sender, m.tags, m.born, m.remaining, m.content
 			FROM recipient r JOIN message m ON m.id = r.message WHERE r.line = ?1 AND r.at >= ?2 AND (r.at > ?2 OR r.id > ?3) ORDER BY r.at, r.id LIMIT ?4`,
-		&w.moved: `UPDATE recipient SET at = ?2 WHERE id = ?1`,
+		&w.moved: `UPDATE recipient SET at = ?2, due = ?3 WHERE id = ?1`,
 
 		&w.purgeable: `SELECT at FROM recipient WHERE line = 0 ORDER BY at LIMIT 1`,
 		&w.purge:     `DELETE FROM recipient WHERE id IN (SELECT id FROM recipient WHERE line = 0 AND at < ?1 ORDER BY at LIMIT ?2)`,
