@@ -62,7 +62,8 @@ type line struct {
 	// The rest is guarded by lines.mu.
 	cursor key   // the last that was handed out
 	hold   key   // the first that is added by the transaction that runs: Take must not pass it. end = none
-	low    key   // the first that was added since the Take began that reads the line; nor that. end = none
+	low    key   // the first that was added since the view that Take has of the file; nor that. end = none
+	view   int64 // the view that low is about
 	next   int64 // nothing after the cursor is due before; never = there is nothing
 	out    int   // how many are handed out
 	state  state
@@ -94,6 +95,7 @@ type lines struct {
 	byID   map[int64]*line       // owned by the writer
 
 	mu       sync.Mutex
+	view     int64              // counts what Take had of the file; guarded by mu
 	lanes    map[string]*lane   // by stream; guarded by mu
 	empty    []*line            // may have nobody left; guarded by mu
 	canceled map[string]bool    // campaigns; written by the writer, guarded by mu for others
@@ -135,8 +137,26 @@ func (ls *lines) place(l *line, due, id int64) (at int64, first bool) {
 		}
 	}
 	first = l.hold == end
-	l.hold, l.low = earlier(l.hold, k), earlier(l.low, k)
+	l.hold = earlier(l.hold, k)
+	ls.lower(l, k)
 	return k.at, first
+}
+
+// lower notes what the view that Take has of the file may not show. mu is held.
+func (ls *lines) lower(l *line, k key) {
+	if l.view != ls.view {
+		l.view, l.low = ls.view, end
+	}
+	l.low = earlier(l.low, k)
+}
+
+// limit is the place that Take must not reach in the view that it has. mu is
+// held.
+func (ls *lines) limit(l *line) key {
+	if l.view != ls.view {
+		return l.hold
+	}
+	return earlier(l.hold, l.low)
 }
 
 // schedule puts a line where its next says. mu is held.

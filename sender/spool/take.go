@@ -14,7 +14,10 @@ import (
 type reader struct {
 	c *conn
 
-	after    *stmt // recipients of a line behind a place
+	begin, end *stmt // of a view that does not change
+
+	beside   *stmt // recipients of a line behind a place: due at the same time
+	after    *stmt // due later
 	messages *stmt
 	results  *stmt
 	body     *stmt
@@ -29,13 +32,16 @@ func (s *Spool) openReader(cache int) (*reader, error) {
 	}
 	r := &reader{c: c}
 	err = c.prepareAll(map[**stmt]string{
-		// Two ranges, because SQLite does not search an index for a pair with the row's id.
-		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at = ?2 AND id > ?3
-			UNION ALL SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at > ?2
-			ORDER BY at, id LIMIT ?4`,
+		&r.begin: `BEGIN`,
+		&r.end:   `COMMIT`,
+		// SQLite does not search an index for a pair with the row's id: hence two.
+		&r.beside: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at = ?2 AND id > ?3
+			ORDER BY id LIMIT ?4 + 0`,
+		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at > ?2
+			ORDER BY at, id LIMIT ?3 + 0`,
 		&r.messages: `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, c.template, c.uses FROM json_each(?) j
 			CROSS JOIN message m ON m.id = j.value LEFT JOIN content c ON c.id = m.content`,
-		&r.results: `SELECT seq, detail FROM result WHERE seq > ? ORDER BY seq LIMIT ?`,
+		&r.results: `SELECT seq, detail FROM result WHERE seq > ? ORDER BY seq LIMIT ? + 0`,
 		&r.body:    `SELECT data FROM body WHERE content = ?`,
 		&r.setting: `SELECT value FROM setting WHERE name = ?`,
 	})
@@ -88,23 +94,38 @@ func (s *Spool) Take(ctx context.Context, stream string, now time.Time, max int,
 	if t.lane == nil {
 		return nil, time.Time{}, nil
 	}
-	err := t.lines()
-	if err == nil {
-		s.lines.mu.Unlock()
-		err = t.messages()
-		s.lines.mu.Lock()
-	}
-	if err != nil {
+	if err := t.view(); err != nil {
 		t.putBack()
 		return nil, time.Time{}, wrap(s.path, err)
 	}
 	return t.taken, t.next(), nil
 }
 
+// view takes what there is in one view of the file, which costs less than one
+// for each line. lines.mu is held.
+func (t *taking) view() error {
+	ls, r := &t.s.lines, t.s.take.r
+	t.lane.wake(t.now)
+	if t.lane.ready.len() == 0 {
+		return nil
+	}
+	ls.view++ // before it begins
+	if _, err := r.begin.exec(); err != nil {
+		return err
+	}
+	err := t.lines()
+	if err == nil {
+		ls.mu.Unlock()
+		err = t.messages()
+		ls.mu.Lock()
+	}
+	_, ended := r.end.exec()
+	return errors.Join(err, ended)
+}
+
 // lines takes from the lines that are ready, in turn. lines.mu is held, but not
 // while the file is read or room is asked.
 func (t *taking) lines() error {
-	t.lane.wake(t.now)
 	open := t.lane.ready.len()
 	for open > 0 && t.got < t.max {
 		share := max(1, (t.max-t.got)/open)
@@ -151,7 +172,7 @@ func (t *taking) line(l *line, n int) error {
 	}
 	n = min(n, l.room)
 	from, before := l.cursor, l.next
-	l.low, l.next = l.hold, never
+	l.next = never
 	ls.mu.Unlock()
 	rows, err := t.read(l.id, from, n+1)
 	ls.mu.Lock()
@@ -159,10 +180,11 @@ func (t *taking) line(l *line, n int) error {
 		l.next = min(l.next, before)
 		return err
 	}
-	got := 0
-	for got < len(rows) && got < n && rows[got].key.at <= t.now && rows[got].key.before(l.low) {
+	got, limit := 0, ls.limit(l)
+	for got < len(rows) && got < n && rows[got].key.at <= t.now && rows[got].key.before(limit) {
 		got++
 	}
+	l.next = min(l.next, limit.at)
 	if got < len(rows) {
 		l.next = min(l.next, rows[got].key.at)
 	}
@@ -188,7 +210,7 @@ type row struct {
 
 // read reads up to n recipients of a line behind a place.
 func (t *taking) read(line int64, from key, n int) (rows []row, err error) {
-	err = t.s.take.r.after.query(func(v []value) error {
+	add := func(v []value) error {
 		r := row{key: key{integer(v[1]), integer(v[0])}, message: integer(v[2]), address: text(v[3]),
 			Waiting: sender.Waiting{ID: integer(v[0]), Attempts: int(integer(v[4])), Warned: integer(v[5]) != 0}}
 		if last := text(v[6]); last != "" {
@@ -199,7 +221,15 @@ func (t *taking) read(line int64, from key, n int) (rows []row, err error) {
 		}
 		rows = append(rows, r)
 		return nil
-	}, line, from.at, from.id, int64(n))
+	}
+	if from.id > 0 {
+		if err := t.s.take.r.beside.query(add, line, from.at, from.id, int64(n)); err != nil {
+			return nil, err
+		}
+	}
+	if len(rows) < n {
+		err = t.s.take.r.after.query(add, line, from.at, int64(n-len(rows)))
+	}
 	return rows, err
 }
 

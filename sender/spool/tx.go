@@ -112,6 +112,7 @@ func (t *tx) settle(ok bool) {
 	for _, l := range t.touched {
 		if ok {
 			l.next = min(l.next, l.hold.at)
+			ls.lower(l, l.hold)
 		}
 		l.hold = end
 		if ok {

@@ -124,11 +124,11 @@ func (w *writer) prepare() error {
 
 		&w.cancelCampaign: `INSERT OR IGNORE INTO campaign (name, canceled) VALUES (?, ?)`,
 		&w.waitingAfter: `SELECT r.id, r.at, r.message, r.address, r.attempts, r.last, m.name, m.sender, m.tags, m.born, m.remaining, m.content
-			FROM recipient r JOIN message m ON m.id = r.message WHERE r.line = ?1 AND r.at >= ?2 AND (r.at > ?2 OR r.id > ?3) ORDER BY r.at, r.id LIMIT ?4`,
+			FROM recipient r JOIN message m ON m.id = r.message WHERE r.line = ?1 AND r.at >= ?2 AND (r.at > ?2 OR r.id > ?3) ORDER BY r.at, r.id LIMIT ?4 + 0`,
 		&w.moved: `UPDATE recipient SET at = ?2, due = ?3 WHERE id = ?1`,
 
 		&w.purgeable: `SELECT at FROM recipient WHERE line = 0 ORDER BY at LIMIT 1`,
-		&w.purge:     `DELETE FROM recipient WHERE id IN (SELECT id FROM recipient WHERE line = 0 AND at < ?1 ORDER BY at LIMIT ?2)`,
+		&w.purge:     `DELETE FROM recipient WHERE id IN (SELECT id FROM recipient WHERE line = 0 AND at < ?1 ORDER BY at LIMIT ?2 + 0)`,
 
 		&w.save:   `INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
 		&w.forget: `DELETE FROM setting WHERE name = ?`,
