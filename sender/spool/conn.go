@@ -15,7 +15,8 @@ import (
 // driver is used without database/sql, whose locks and conversions cost as much
 // as the statements here.
 type conn struct {
-	c driver.Conn
+	c     driver.Conn
+	stmts []*stmt // prepared; closed before c, which would live on for them
 }
 
 // dsn names the file to the driver. In a URI the path ends at ? or #.
@@ -41,7 +42,13 @@ func openConn(path, vfs string, pragmas ...string) (*conn, error) {
 	return cn, nil
 }
 
-func (c *conn) Close() error { return c.c.Close() }
+func (c *conn) Close() error {
+	var errs []error
+	for _, s := range c.stmts {
+		errs = append(errs, s.s.Close())
+	}
+	return errors.Join(append(errs, c.c.Close())...)
+}
 
 // exec runs statements that are not worth keeping.
 func (c *conn) exec(sql string, args ...driver.Value) error {
@@ -86,7 +93,9 @@ func (c *conn) prepare(sql string) (*stmt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", sql, err)
 	}
-	return &stmt{s: s}, nil
+	st := &stmt{s: s}
+	c.stmts = append(c.stmts, st)
+	return st, nil
 }
 
 // prepareAll prepares a statement for each place.

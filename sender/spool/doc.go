@@ -1,2 +1,34 @@
-// Package spool is a sender.Queue in one SQLite file.
+// Package spool keeps submitted mail in a file: what a Sender was given
+// survives the process, the machine's restart and a deploy.
+//
+//	queue, err := spool.Open("/var/lib/campaigns/spool.db", nil)
+//	...
+//	s, err := sender.New(sender.Config{Queue: queue, ...})
+//
+// A Spool is a sender.Queue in one SQLite file. Close it after the Sender has
+// shut down. One process at a time has the file; others may read it, and
+// SCHEMA.md beside this file says what is in it.
+//
+// # What is promised
+//
+// When Submit or Write has returned nil, what it was given is on the disk, in a
+// write-ahead log that was synced: neither a crash of the process nor one of the
+// machine loses it, as far as the disk keeps what it confirms. All that is
+// submitted and written at the same time shares a sync. When the disk is full
+// or fails, calls give an *Error that says so, and nothing that was accepted is
+// lost; the same Spool goes on when the disk does.
+//
+// A pair of message id and recipient is accepted once, and remembered after its
+// end for Options.Retention: a job that crashed submits all of it again, and
+// what it had submitted before is passed over.
+//
+// # How it works
+//
+// One goroutine writes: it takes the requests that wait, applies them in one
+// transaction, and answers all of them when that is committed. Memory does not
+// grow with what is queued, but with the number of lines (domain, stream and
+// campaign). For each it has the place of the last recipient that was handed
+// out: recipients in the file are ordered by (line, at, id), those behind that
+// place are not handed out, and what is added is put behind it. So handing out
+// needs no write.
 package spool

@@ -49,7 +49,6 @@ var migrations = []string{
 		message  INTEGER NOT NULL,
 		key      BLOB NOT NULL,
 		address  TEXT,
-		due      INTEGER,
 		attempts INTEGER,
 		warned   INTEGER,
 		last     TEXT
@@ -77,6 +76,8 @@ var migrations = []string{
 		content   INTEGER NOT NULL
 	) STRICT;
 	INSERT INTO counter VALUES (0, 0, 0, 0, 0);`,
+	// 2: the due time that was asked for, where the place in the line is another.
+	`ALTER TABLE recipient ADD COLUMN due INTEGER;`,
 }
 
 // migrate brings the file to the schema that this package uses, in one

@@ -3,7 +3,6 @@ package spool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -130,23 +129,6 @@ func (s *Spool) open() error {
 	}
 	s.bodies.max = s.opt.BodyCache
 	return s.load()
-}
-
-// checkFile finds what SQLite would report late or not at all.
-func (s *Spool) checkFile() error {
-	switch info, err := os.Stat(s.path); {
-	case errors.Is(err, os.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: it is a %s", ErrForeign, info.Mode().Type())
-	}
-	f, err := os.OpenFile(s.path, os.O_RDWR, 0) // SQLite would open it for reading only
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // load takes over what memory has of the file.

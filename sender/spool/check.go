@@ -1,0 +1,51 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// checkFile finds what SQLite would report late or not at all.
+func (s *Spool) checkFile() error {
+	info, err := os.Stat(s.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: it is a %s", ErrForeign, info.Mode().Type())
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0) // SQLite would open it for reading only
+	if err != nil {
+		return err
+	}
+	defer f.Close() // before SQLite opens it: closing a file ends all locks that the process has on it
+	if log, err := os.Stat(s.path + "-wal"); err == nil && log.Size() > 0 {
+		return nil // what is missing may be in there
+	}
+	return checkSize(f, info.Size())
+}
+
+// checkSize compares the size of the file with what its header says
+// (https://www.sqlite.org/fileformat2.html §1.3): if its end is missing, SQLite
+// would not see that before it needs it.
+func checkSize(f io.ReaderAt, size int64) error {
+	var header [100]byte
+	if _, err := f.ReadAt(header[:], 0); err != nil || string(header[:16]) != "SQLite format 3\x00" {
+		return nil // new, or SQLite says what it is
+	}
+	page := int64(binary.BigEndian.Uint16(header[16:]))
+	if page == 1 {
+		page = 1 << 16
+	}
+	pages := int64(binary.BigEndian.Uint32(header[28:]))
+	valid := binary.BigEndian.Uint32(header[24:]) == binary.BigEndian.Uint32(header[92:])
+	if valid && size < pages*page {
+		return fmt.Errorf("%w: its end is missing: it has %d octets of %d", ErrCorrupt, size, pages*page)
+	}
+	return nil
+}
