@@ -42,17 +42,17 @@ type writer struct {
 
 	begin, commit, rollback, count *stmt
 
-	insertLine, deleteLine                         *stmt
-	insertContent, insertBody, findContent         *stmt
-	useContent, freeContent, dropContent, dropBody *stmt
-	insertMessage, insertRecipient                 *stmt
-	messageLess, messageGone                       *stmt
-	find, findOne, later, ended                    *stmt
-	mark, unmark                                   *stmt
-	insertResult, ack                              *stmt
-	cancelCampaign, waitingAfter, moved            *stmt
-	purge, purgeable                               *stmt
-	save, forget                                   *stmt
+	insertLine, deleteLine                 *stmt
+	insertContent, insertBody, findContent *stmt
+	useContent, freeContent, dropBody      *stmt
+	insertMessage, insertRecipient         *stmt
+	messageLess, messageGone               *stmt
+	find, later, ended                     *stmt
+	mark, unmark                           *stmt
+	insertResult, ack                      *stmt
+	cancelCampaign, waitingAfter, moved    *stmt
+	purge, purgeable                       *stmt
+	save, forget                           *stmt
 
 	recipients, results, lines, content int64 // the last numbers that were given out
 	contents                            map[[32]byte]int64
