@@ -59,7 +59,7 @@ func (d *dials) opening(host string) int {
 }
 
 // within counts the times between two.
-func within(times []time.Time, from, to time.Time) (n int) {
+func during(times []time.Time, from, to time.Time) (n int) {
 	for _, t := range times {
 		if !t.Before(from) && t.Before(to) {
 			n++
@@ -142,7 +142,7 @@ func TestFiveDays(t *testing.T) {
 
 		require.Equal(t, 1, d.opening("mx.never.example"), "connections opened at once")
 		for _, name := range []string{"mx.back.example", "mx.never.example"} {
-			n := within(d.at[name], begin.Add(time.Hour), begin.Add(4*day))
+			n := during(d.at[name], begin.Add(time.Hour), begin.Add(4*day))
 			require.GreaterOrEqual(t, n, 19, "probes of %s", name) // every 4 hours and 48 minutes, at the least
 			require.LessOrEqual(t, n, 40, "probes of %s", name)
 		}
