@@ -24,8 +24,10 @@ func (s *Spool) checkFile() error {
 		return err
 	}
 	defer f.Close() // before SQLite opens it: closing a file ends all locks that the process has on it
-	if log, err := os.Stat(s.path + "-wal"); err == nil && log.Size() > 0 {
-		return nil // what is missing may be in there
+	for _, suffix := range []string{"-wal", "-journal"} { // the latter while the file is made
+		if log, err := os.Stat(s.path + suffix); err == nil && log.Size() > 0 {
+			return nil // what is missing may be in there
+		}
 	}
 	return checkSize(f, info.Size())
 }
