@@ -35,7 +35,7 @@ func (s *Spool) Write(ctx context.Context, now time.Time, changes []sender.Chang
 		}
 		bytes += len(c.detail)
 	}
-	err := s.write(ctx, &request{rows: len(changes), bytes: bytes, apply: func(t *tx) error {
+	err := s.write(ctx, &request{urgent: true, rows: len(changes), bytes: bytes, apply: func(t *tx) error {
 		t.seen(now)
 		return t.change(prepared, nano(now))
 	}})
@@ -272,8 +272,12 @@ func (t *tx) acknowledge(seqs []int64) error {
 // the writer has begun with it, it is withdrawn; after that its end is awaited.
 func (s *Spool) write(ctx context.Context, r *request) error {
 	r.done = make(chan struct{})
+	to := s.in
+	if r.urgent {
+		to = s.urgent
+	}
 	select {
-	case s.in <- r:
+	case to <- r:
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.quit:

@@ -23,7 +23,7 @@ func (s *Spool) checkFile() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() // before SQLite opens it: closing a file ends all locks that the process has on it
+	defer f.Close()                                       // before SQLite opens it: closing a file ends all locks that the process has on it
 	for _, suffix := range []string{"-wal", "-journal"} { // the latter while the file is made
 		if log, err := os.Stat(s.path + suffix); err == nil && log.Size() > 0 {
 			return nil // what is missing may be in there

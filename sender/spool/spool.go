@@ -64,10 +64,11 @@ type Spool struct {
 	opt  Options
 	lock *os.File
 
-	in   chan *request
-	quit chan struct{} // closed by Close
-	done chan struct{} // closed by run
-	w    writer        // owned by run
+	in     chan *request
+	urgent chan *request // the Sender's: marks and results
+	quit   chan struct{} // closed by Close
+	done   chan struct{} // closed by run
+	w      writer        // owned by run
 
 	pool   chan *reader // those that are not in use
 	opened int          // how many there are in all
@@ -97,7 +98,7 @@ func Open(path string, o *Options) (*Spool, error) {
 		return nil, wrap(path, err)
 	}
 	s := &Spool{path: path, opt: o.withDefaults(),
-		in: make(chan *request, 64), quit: make(chan struct{}), done: make(chan struct{}), pool: make(chan *reader, readers)}
+		in: make(chan *request, 64), urgent: make(chan *request, 64), quit: make(chan struct{}), done: make(chan struct{}), pool: make(chan *reader, readers)}
 	if s.lock, err = lock(path); err != nil {
 		return nil, wrap(path, err)
 	}

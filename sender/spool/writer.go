@@ -14,6 +14,7 @@ type value = driver.Value
 // What one transaction takes at most, roughly: its pages wait in memory.
 const (
 	maxGroup      = 4096    // recipients or changes
+	maxSubmitted  = 512     // beyond it no more Submits: marks wait for the same sync
 	maxGroupBytes = 8 << 20 // of bodies and data
 )
 
@@ -23,6 +24,7 @@ type request struct {
 	rows      int  // about how many
 	bytes     int  // about how many
 	exclusive bool // nothing may be handed out meanwhile
+	urgent    bool // goes before those that are not
 	state     atomic.Int32
 	err       error
 	done      chan struct{} // closed when err is set
@@ -188,11 +190,20 @@ func (w *writer) nextPurge() error {
 	})
 }
 
-// run does what is asked, in transactions that take all that waits.
+// run does what is asked, in transactions that take what waits: what is urgent, and
+// of the rest not so much that the next would be kept waiting.
 func (s *Spool) run() {
 	defer close(s.done)
 	for {
+		select { // what is urgent first
+		case r := <-s.urgent:
+			s.w.serve(s.gather(r))
+			continue
+		default:
+		}
 		select {
+		case r := <-s.urgent:
+			s.w.serve(s.gather(r))
 		case r := <-s.in:
 			s.w.serve(s.gather(r))
 		case <-s.quit:
@@ -205,36 +216,55 @@ func (s *Spool) run() {
 // refuse answers those who came too late.
 func (s *Spool) refuse() {
 	for {
+		var r *request
 		select {
-		case r := <-s.in:
-			if r.state.CompareAndSwap(waiting, started) {
-				r.finish(wrap(s.path, ErrClosed))
-			}
+		case r = <-s.urgent:
+		case r = <-s.in:
 		default:
 			return
+		}
+		if r.state.CompareAndSwap(waiting, started) {
+			r.finish(wrap(s.path, ErrClosed))
 		}
 	}
 }
 
-// gather takes what else waits, as much as a transaction may hold.
+// gather takes what else waits, what is urgent first, as much as a transaction
+// may hold.
 func (s *Spool) gather(first *request) []*request {
 	var group []*request
-	rows, bytes := 0, 0
-	for r := first; ; {
+	rows, bytes, submitted := 0, 0, 0
+	for r := first; r != nil; r = s.nextRequest(submitted < maxSubmitted) {
 		if r.state.CompareAndSwap(waiting, started) {
 			group = append(group, r)
 			rows += r.rows
 			bytes += r.bytes
+			if !r.urgent {
+				submitted += r.rows
+			}
 		}
 		if rows >= maxGroup || bytes >= maxGroupBytes {
-			return group
-		}
-		select {
-		case r = <-s.in:
-		default:
-			return group
+			break
 		}
 	}
+	return group
+}
+
+// nextRequest returns one that waits, nil if there is none.
+func (s *Spool) nextRequest(any bool) *request {
+	select {
+	case r := <-s.urgent:
+		return r
+	default:
+	}
+	if any {
+		select {
+		case r := <-s.in:
+			return r
+		default:
+		}
+	}
+	return nil
 }
 
 // serve writes a group in one transaction. If that fails for other reasons than
