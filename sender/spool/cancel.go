@@ -41,11 +41,11 @@ func (t *tx) cancel(campaign string, now time.Time, max int) (n int, more bool, 
 		t.canceled = append(t.canceled, campaign)
 	}
 	for _, l := range t.s.lines.byID {
-		from, any := t.s.lines.pending(l)
+		from, ahead, any := t.s.lines.pending(l)
 		if l.Campaign != campaign || !any {
 			continue
 		}
-		got, all, err := t.cancelLine(l, from, now, max-n)
+		got, all, err := t.cancelLine(l, from, ahead, now, max-n)
 		n += got
 		if err != nil || !all {
 			return n, true, err
@@ -54,18 +54,23 @@ func (t *tx) cancel(campaign string, now time.Time, max int) (n int, more bool, 
 	return n, false, nil
 }
 
-// pending gives the place in the line after which recipients are not handed
-// out, and whether there may be any.
-func (ls *lines) pending(l *line) (key, bool) {
+// pending gives the place in the line behind which recipients wait, how many
+// there may be handed out, and whether there may be others.
+func (ls *lines) pending(l *line) (from key, ahead int, any bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	return l.cursor, l.next != never || l.hold != end
+	from = l.cursor
+	if !from.before(l.hold) { // it will be set back
+		from = key{l.hold.at, l.hold.id - 1}
+		ahead = l.out
+	}
+	return from, max(ahead, l.ahead()), l.next != never || l.hold != end
 }
 
 // cancelLine ends up to max recipients of a line that are behind a place, but
 // not those that were in flight when the file was opened: their fate is not
 // known. all means that there are no others.
-func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all bool, err error) {
+func (t *tx) cancelLine(l *line, from key, ahead int, now time.Time, max int) (n int, all bool, err error) {
 	known := map[int64]*waiter{}
 	var ids []int64
 	var details []string
@@ -73,7 +78,7 @@ func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all b
 	err = t.waitingAfter.query(func(row []value) error {
 		w := &waiter{id: integer(row[0]), message: integer(row[2]), remaining: integer(row[10]), content: integer(row[11])}
 		switch {
-		case t.s.lines.isLost(w.id):
+		case t.s.lines.isLost(w.id), !t.s.lines.waits(w.id):
 			return nil
 		case len(ids) == max:
 			all = false
@@ -87,7 +92,7 @@ func (t *tx) cancelLine(l *line, from key, now time.Time, max int) (n int, all b
 		ids = append(ids, w.id)
 		details = append(details, string(detail))
 		return nil
-	}, l.id, from.at, from.id, int64(max+1+len(t.s.lines.lost)))
+	}, l.id, from.at, from.id, int64(max+1+ahead+len(t.s.lines.lost)))
 	if err != nil {
 		return 0, false, err
 	}

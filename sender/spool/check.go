@@ -23,10 +23,10 @@ func (s *Spool) checkFile() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()                                       // before SQLite opens it: closing a file ends all locks that the process has on it
-	for _, suffix := range []string{"-wal", "-journal"} { // the latter while the file is made
-		if log, err := os.Stat(s.path + suffix); err == nil && log.Size() > 0 {
-			return nil // what is missing may be in there
+	defer f.Close() // before SQLite opens it: closing a file ends all locks that the process has on it
+	for _, log := range []string{"-wal", "-journal"} { // the second until the file has its schema
+		if info, err := os.Stat(s.path + log); err == nil && info.Size() > 0 {
+			return nil // SQLite mends the file with it
 		}
 	}
 	return checkSize(f, info.Size())

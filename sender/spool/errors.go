@@ -31,7 +31,7 @@ type Error struct {
 var remedies = map[error]string{
 	ErrLocked:   "stop that process, or give each process a file of its own",
 	ErrFull:     "make room; nothing that was accepted is lost, and what failed is done at the next attempt",
-	ErrReadOnly: "give this user the right to write the file and its folder, and mount the file system for writing",
+	ErrReadOnly: "give this user the right to write the file, those beside it and their folder, mount the file system for writing, and see that the process may open more files",
 	ErrCorrupt:  "restore a backup, or save what can be read with: sqlite3 FILE .recover",
 	ErrForeign:  "name another file; this one was not touched",
 	ErrNewer:    "run the version of the program that wrote it, or a later one; the file was not touched",
@@ -66,7 +66,7 @@ var kinds = map[int]error{
 	sqlite3.SQLITE_CORRUPT:  ErrCorrupt,
 	sqlite3.SQLITE_NOTADB:   ErrForeign,
 	sqlite3.SQLITE_IOERR:    ErrIO,
-	sqlite3.SQLITE_CANTOPEN: ErrIO,
+	sqlite3.SQLITE_CANTOPEN: ErrReadOnly, // the folder is there: it has the lock
 }
 
 // wrap makes an *Error of what SQLite or the system said about the file.

@@ -24,7 +24,15 @@ func earlier(a, b key) key {
 // never is the time of what does not come.
 const never = math.MaxInt64
 
-var end = key{never, never}
+var (
+	start = key{math.MinInt64, 0}
+	end   = key{never, never}
+)
+
+// slack is how far behind its due time a place can be, lest the cursor is set
+// back for every Submit that is a moment behind a Take. No clock that goes on
+// notices: the cursor is where a Take has been.
+const slack = int64(time.Second)
 
 // tick is the unit of due times. Within it the file has tick places more for
 // what must come behind others that are due at the same time.
@@ -60,7 +68,8 @@ type line struct {
 	id int64
 
 	// The rest is guarded by lines.mu.
-	cursor key   // the last that was handed out
+	cursor key   // the last that was handed out, unless it was set back
+	peak   key   // where the cursor was at most: up to there some behind it may be handed out
 	hold   key   // the first that is added by the transaction that runs: Take must not pass it. end = none
 	low    key   // the first that was added since the view that Take has of the file; nor that. end = none
 	view   int64 // the view that low is about
@@ -99,6 +108,7 @@ type lines struct {
 	lanes    map[string]*lane   // by stream; guarded by mu
 	empty    []*line            // may have nobody left; guarded by mu
 	canceled map[string]bool    // campaigns; written by the writer, guarded by mu for others
+	out      map[int64]struct{} // recipients that are handed out; guarded by mu
 	lost     map[int64]struct{} // recipients that were in flight when the file was opened; guarded by mu
 }
 
@@ -107,12 +117,13 @@ func (ls *lines) init() {
 	ls.byID = map[int64]*line{}
 	ls.lanes = map[string]*lane{}
 	ls.canceled = map[string]bool{}
+	ls.out = map[int64]struct{}{}
 	ls.lost = map[int64]struct{}{}
 }
 
 // add makes a line known. Only the writer calls it.
 func (ls *lines) add(id int64, l sender.Line) *line {
-	n := &line{Line: l, id: id, cursor: key{math.MinInt64, 0}, hold: end, low: end, next: never}
+	n := &line{Line: l, id: id, cursor: start, peak: start, hold: end, low: end, next: never}
 	ls.byLine[l] = n
 	ls.byID[id] = n
 	return n
@@ -130,7 +141,8 @@ func (ls *lines) place(l *line, due, id int64) (at int64, first bool) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	k := key{due, id}
-	if !l.cursor.before(k) {
+	// Earlier than slack: the clock was ahead for a while; see rewind.
+	if !l.cursor.before(k) && k.at >= l.cursor.at-slack {
 		k.at = l.cursor.at
 		if !l.cursor.before(k) {
 			k.at++
@@ -140,6 +152,22 @@ func (ls *lines) place(l *line, due, id int64) (at int64, first bool) {
 	l.hold = earlier(l.hold, k)
 	ls.lower(l, k)
 	return k.at, first
+}
+
+// rewind sets the cursor back before what was committed, if that is not behind
+// it. mu is held.
+func (ls *lines) rewind(l *line) {
+	if !l.cursor.before(l.hold) {
+		l.cursor = key{l.hold.at, l.hold.id - 1}
+	}
+}
+
+// ahead is how many recipients behind the cursor may be handed out. mu is held.
+func (l *line) ahead() int {
+	if l.cursor.before(l.peak) {
+		return l.out
+	}
+	return 0
 }
 
 // lower notes what the view that Take has of the file may not show. mu is held.

@@ -183,7 +183,7 @@ func (t *tx) reschedule(queued []sender.Queued, due int64) (n int, err error) {
 	}
 	for _, q := range queued {
 		w := known[q.ID]
-		if w == nil || !t.s.lines.waits(w.placed) {
+		if w == nil || !t.s.lines.waits(w.id) {
 			continue
 		}
 		at, asked := t.place(w.line, due, w.id)
@@ -197,8 +197,9 @@ func (t *tx) reschedule(queued []sender.Queued, due int64) (n int, err error) {
 }
 
 // waits reports whether a recipient is not handed out.
-func (ls *lines) waits(p placed) bool {
+func (ls *lines) waits(id int64) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	return p.line.cursor.before(p.key)
+	_, out := ls.out[id]
+	return !out
 }

@@ -62,7 +62,7 @@ type picked struct {
 	line   *line
 	cursor key // before
 	first  int64
-	n      int
+	ids    []int64
 }
 
 // taking is one call of Take.
@@ -173,30 +173,35 @@ func (t *taking) line(l *line, n int) error {
 	n = min(n, l.room)
 	from, before := l.cursor, l.next
 	l.next = never
+	ahead := l.ahead()
 	ls.mu.Unlock()
-	rows, err := t.read(l.id, from, n+1)
+	rows, err := t.read(l.id, from, n+1+ahead)
 	ls.mu.Lock()
 	if err != nil {
 		l.next = min(l.next, before)
 		return err
 	}
-	got, limit := 0, ls.limit(l)
-	for got < len(rows) && got < n && rows[got].key.at <= t.now && rows[got].key.before(limit) {
-		got++
-	}
+	limit := ls.limit(l)
 	l.next = min(l.next, limit.at)
-	if got < len(rows) {
-		l.next = min(l.next, rows[got].key.at)
+	kept := rows[:0]
+	for _, r := range rows {
+		if len(kept) == n || r.key.at > t.now || !r.key.before(limit) {
+			l.next = min(l.next, r.key.at)
+			break
+		}
+		l.cursor = r.key
+		if _, out := ls.out[r.ID]; !out || ahead == 0 {
+			kept = append(kept, r)
+		}
 	}
-	l.short = got < n || got == l.room
-	if got > 0 {
-		t.picked = append(t.picked, picked{l, from, before, got})
-		t.hand(l, rows[:got])
-		l.cursor = rows[got-1].key
-		l.out += got
-		l.room -= got
-		t.got += got
+	if l.peak.before(l.cursor) {
+		l.peak = l.cursor
 	}
+	l.short = len(kept) < n || len(kept) == l.room
+	if ahead > 0 && len(rows) == n+1+ahead {
+		l.next = min(l.next, rows[len(rows)-1].key.at)
+	}
+	t.hand(l, kept, from, before)
 	return nil
 }
 
@@ -233,8 +238,10 @@ func (t *taking) read(line int64, from key, n int) (rows []row, err error) {
 	return rows, err
 }
 
-// hand makes Taken of rows, one for those of a message that stand together.
-func (t *taking) hand(l *line, rows []row) {
+// hand hands rows out: Taken, one for those of a message that stand together.
+// from and first are the line's cursor and next before. lines.mu is held.
+func (t *taking) hand(l *line, rows []row, from key, first int64) {
+	p := picked{line: l, cursor: from, first: first}
 	var group *sender.Taken
 	for i := range rows {
 		r := &rows[i]
@@ -245,7 +252,13 @@ func (t *taking) hand(l *line, rows []row) {
 		_, r.InFlight = t.s.lines.lost[r.ID]
 		group.Message.To = append(group.Message.To, r.address)
 		group.Recipients = append(group.Recipients, r.Waiting)
+		t.s.lines.out[r.ID] = struct{}{}
+		p.ids = append(p.ids, r.ID)
 	}
+	t.picked = append(t.picked, p)
+	l.out += len(rows)
+	l.room -= len(rows)
+	t.got += len(rows)
 }
 
 // messages completes what was taken with the messages.
@@ -309,8 +322,11 @@ func (s *Spool) fill(taken *sender.Taken, row []value) error {
 func (t *taking) putBack() {
 	for i := len(t.picked) - 1; i >= 0; i-- {
 		p := t.picked[i]
-		p.line.cursor = p.cursor
-		p.line.out -= p.n
+		p.line.cursor = earlier(p.line.cursor, p.cursor)
+		p.line.out -= len(p.ids)
+		for _, id := range p.ids {
+			delete(t.s.lines.out, id)
+		}
 		p.line.next = min(p.line.next, p.first)
 		t.s.lines.schedule(p.line)
 	}

@@ -92,11 +92,13 @@ func (t *tx) first() error {
 			t.next = map[*line]int64{}
 		}
 		t.next[l] = never
-		from, _ := t.s.lines.pending(l)
+		from, ahead, _ := t.s.lines.pending(l)
 		err := t.waitingAfter.query(func(row []value) error {
-			t.next[l] = integer(row[1])
+			if t.s.lines.waits(integer(row[0])) {
+				t.next[l] = min(t.next[l], integer(row[1]))
+			}
 			return nil
-		}, l.id, from.at, from.id, int64(1))
+		}, l.id, from.at, from.id, int64(1+ahead))
 		if err != nil {
 			return err
 		}
@@ -113,6 +115,7 @@ func (t *tx) settle(ok bool) {
 		if ok {
 			l.next = min(l.next, l.hold.at)
 			ls.lower(l, l.hold)
+			ls.rewind(l)
 		}
 		l.hold = end
 		if ok {
@@ -134,7 +137,8 @@ func (t *tx) settle(ok bool) {
 		delete(ls.lost, id)
 	}
 	for _, p := range t.left {
-		if !p.line.cursor.before(p.key) && p.line.out > 0 {
+		if _, out := ls.out[p.key.id]; out {
+			delete(ls.out, p.key.id)
 			p.line.out--
 			ls.maybeEmpty(p.line)
 		}
