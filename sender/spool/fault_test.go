@@ -41,7 +41,11 @@ func TestFaultSweep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for n := 1 + rand.Int64N(*step); ; n += *step {
+			every := *step
+			if testing.Short() {
+				every *= 4
+			}
+			for n := 1 + rand.Int64N(every); ; n += every {
 				if !sweep(t, n, rule(n)) {
 					t.Logf("%d calls", n-1)
 					require.Greater(t, n, int64(100))

@@ -89,9 +89,13 @@ func never(error) bool { return false }
 
 func manyLives(t *testing.T, seed uint64, rule faultvfs.Rule, again func(error) bool) {
 	t.Helper()
-	const lives, momentsOfLife = 4, 10
+	const momentsOfLife = 10
+	lives := uint64(4)
+	if testing.Short() {
+		lives = 1
+	}
 	dir, known := t.TempDir(), newLedger()
-	for life := range uint64(lives) {
+	for life := range lives {
 		moments := live(t, dir, known, seed*100+life, momentsOfLife, rule, again)
 		for i, m := range moments {
 			for loss := range faultvfs.Some + 1 {
