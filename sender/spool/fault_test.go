@@ -23,7 +23,7 @@ import (
 )
 
 // step 1 fails each call, which takes minutes.
-var step = flag.Int64("step", 10, "TestFaultSweep fails one call out of so `many`")
+var step = flag.Int64("step", 60, "TestFaultSweep fails one call out of so `many`")
 
 // TestFaultSweep fails each call in turn, in a scenario that has all that a
 // spool does. What the scenario was told is true when the power goes at its
@@ -41,13 +41,39 @@ func TestFaultSweep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for n := 1 + rand.Int64N(*step); ; n += *step {
+			every := *step
+			if testing.Short() {
+				every *= 4
+			}
+			for n := 1 + rand.Int64N(every); ; n += every {
 				if !sweep(t, n, rule(n)) {
 					t.Logf("%d calls", n-1)
-					require.Greater(t, n, 40**step/10)
+					require.Greater(t, n, int64(100))
 					return
 				}
 			}
+		})
+	}
+}
+
+// TestPowerLossOnFailingDisk is TestPowerLoss with a disk that fails now and then.
+func TestPowerLossOnFailingDisk(t *testing.T) {
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			rng := rand.New(rand.NewPCG(seed, 0)) // guarded by mu
+			manyLives(t, 1000+seed, func(op faultvfs.Op) faultvfs.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				if rng.IntN(40) > 0 || op.Kind == faultvfs.Open {
+					return faultvfs.Fault{}
+				}
+				return faultvfs.Fault{Err: []error{faultvfs.ErrIO, faultvfs.ErrNoSpace}[rng.IntN(2)]}
+			}, func(err error) bool {
+				var e *spool.Error
+				return errors.As(err, &e) && e.Kind != nil
+			})
 		})
 	}
 }
@@ -70,43 +96,72 @@ func lasts(n int64, err error) faultvfs.Rule {
 // again before it gives up.
 const patience = 3
 
-// sweep goes through the scenario, and says whether there was a fault.
+// later is how many calls after the fault a sweep lets the power go.
+const later = 20
+
+// sweep goes through the scenario, and says whether there was a fault. The
+// power goes at the first error, or soon after, or at the end.
 func sweep(t *testing.T, n int64, rule faultvfs.Rule) bool {
 	t.Helper()
 	disk, err := faultvfs.New(t.TempDir())
 	require.NoError(t, err)
 	defer disk.Close()
-	var hit atomic.Pointer[faultvfs.Op]
-	disk.SetRule(func(op faultvfs.Op) faultvfs.Fault {
-		fault := rule(op)
-		if fault.Err != nil {
-			hit.CompareAndSwap(nil, &op)
+	known := newLedger()
+	var hit faultvfs.Op
+	var at [3]*moment
+	take := func(i int) {
+		if at[i] == nil {
+			at[i] = &moment{op: hit, ledger: known.clone(), state: disk.State()}
 		}
-		return fault
-	})
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("call %d: %+v", n, hit)
+		}
+	}()
+	var mu sync.Mutex // hit, since, and at[1]
+	since := 0
+	watched := func(rule faultvfs.Rule) faultvfs.Rule {
+		return func(op faultvfs.Op) faultvfs.Fault {
+			fault := rule(op)
+			mu.Lock()
+			defer mu.Unlock()
+			if since == 0 && fault.Err != nil {
+				hit = op
+			}
+			if since > 0 || fault.Err != nil {
+				since++
+			}
+			if since == later {
+				take(1)
+			}
+			return fault
+		}
+	}
+	disk.SetRule(watched(rule))
 	errs := 0
 	again := func(err error) bool {
+		take(0)
 		var e *spool.Error
-		require.ErrorAs(t, err, &e, "call %d: %+v", n, hit.Load())
-		require.NotNil(t, e.Kind, "call %d: %+v: %v", n, hit.Load(), err)
+		require.ErrorAs(t, err, &e)
+		require.NotNil(t, e.Kind, "%v", err)
 		if errs++; errs == patience {
-			disk.SetRule(faultvfs.Sound)
+			disk.SetRule(watched(faultvfs.Sound))
 		}
-		require.LessOrEqual(t, errs, 2*patience, "call %d: %+v: it does not recover: %v", n, hit.Load(), err)
+		require.LessOrEqual(t, errs, 2*patience, "it does not recover: %v", err)
 		return true
 	}
-	known := newLedger()
 	scenario(t, filepath.Join(disk.Dir(), fileName), known, again)
-	m := moment{ledger: known, state: disk.State()}
-	if hit.Load() != nil {
-		m.op = *hit.Load()
+	take(2)
+	m := at[n%3]
+	if m == nil {
+		m = at[2]
 	}
-	wake(t, m, []faultvfs.Loss{faultvfs.Unsynced, faultvfs.Some}[n%2], uint64(n))
-	return hit.Load() != nil
+	wake(t, *m, []faultvfs.Loss{faultvfs.Unsynced, faultvfs.Some}[n%2], uint64(n))
+	return since > 0
 }
 
-// scenario does in turn all that one does with a spool, and leaves it open to
-// the end of the test.
+// scenario does in turn all that one does with a spool, twice.
 func scenario(t *testing.T, path string, known *ledger, again func(error) bool) {
 	ctx := t.Context()
 	rng := rand.New(rand.NewPCG(1, 1))
@@ -124,8 +179,8 @@ func scenario(t *testing.T, path string, known *ledger, again func(error) bool) 
 		l := &load{q: s, ledger: known, life: fmt.Sprint("round", round), again: again}
 		k := &keeper{load: l, rng: rng}
 		turns := func(n int) func() bool { return func() bool { n--; return n < 0 } }
-		l.produce(ctx, "a", rng, turns(3))
-		for range 3 {
+		l.produce(ctx, "a", rng, turns(2))
+		for range 2 {
 			k.now = known.pass(time.Hour)
 			for _, step := range []func(context.Context) bool{k.take, k.mark, k.end, k.acknowledge} {
 				require.True(t, step(ctx))
@@ -242,13 +297,18 @@ func TestOpenReadOnly(t *testing.T) {
 	path := filepath.Join(disk.Dir(), fileName)
 	s, err := spool.Open(path, nil)
 	require.NoError(t, err)
+	require.NoError(t, s.Save(t.Context(), saveName, []byte("7")))
 	require.NoError(t, s.Close())
 	disk.SetRule(faultvfs.ReadOnly)
 	_, err = spool.Open(path, nil)
-	require.ErrorIs(t, err, spool.ErrReadOnly)
+	var e *spool.Error
+	require.ErrorAs(t, err, &e)
 	require.ErrorContains(t, err, path)
 	disk.SetRule(faultvfs.Sound)
 	s, err = spool.Open(path, nil)
 	require.NoError(t, err)
+	value, err := s.Load(t.Context(), saveName)
+	require.NoError(t, err)
+	require.Equal(t, "7", string(value))
 	require.NoError(t, s.Close())
 }

@@ -45,13 +45,11 @@ type fate struct {
 	seq      int64 // ended; 0 = any, for it is not known yet
 }
 
-// equal compares; what was due at now is due, whenever it was.
-func (f fate) equal(g fate, now time.Time) bool {
+func (f fate) equal(g fate) bool {
 	if f.seq == 0 || g.seq == 0 {
 		f.seq, g.seq = 0, 0
 	}
-	past := !f.due.After(now) && !g.due.After(now)
-	if f.due.IsZero() || g.due.IsZero() || f.due.Equal(g.due) || past {
+	if f.due.IsZero() || g.due.IsZero() || f.due.Equal(g.due) {
 		f.due, g.due = time.Time{}, time.Time{}
 	}
 	if f.stage == gone {
@@ -147,10 +145,10 @@ func (l *ledger) check(there map[pair]fate) error {
 		var was, is []pair
 		for p, f := range w.fates {
 			switch before := l.fates[p]; {
-			case f.equal(before, l.now): // nothing to see
-			case there[p].equal(before, l.now):
+			case f.equal(before): // nothing to see
+			case there[p].equal(before):
 				was = append(was, p)
-			case there[p].equal(f, l.now):
+			case there[p].equal(f):
 				is = append(is, p)
 			default:
 				return fmt.Errorf("%v is %+v, and not %+v or %+v", p, there[p], before, f)
@@ -161,7 +159,7 @@ func (l *ledger) check(there map[pair]fate) error {
 		}
 	}
 	for p, f := range l.fates {
-		if !unsure[p] && !there[p].equal(f, l.now) {
+		if !unsure[p] && !there[p].equal(f) {
 			return fmt.Errorf("%v is %+v, and not %+v", p, there[p], f)
 		}
 	}
@@ -191,7 +189,7 @@ func (l *ledger) settle(there map[pair]fate) *ledger {
 	maps.Copy(next.fates, l.fates)
 	for w := range l.open {
 		for p, f := range w.fates {
-			if there[p].equal(f, l.now) {
+			if there[p].equal(f) {
 				next.fates[p] = f
 			}
 		}

@@ -58,7 +58,7 @@ func content(id string) (body, data []byte) {
 	_, _ = h.Write([]byte(id))
 	sum := h.Sum64()
 	line := []byte(id + "\r\n")
-	switch size := int(sum>>8) & 0x1fff; sum % 3 {
+	switch size := int(sum>>8) & 0xfff; sum % 3 {
 	case 0:
 		return bytes.Repeat(line, 1+size/len(line)), nil
 	case 1:
