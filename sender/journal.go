@@ -11,22 +11,26 @@ import (
 // need not read them from it.
 type journal struct {
 	mu     sync.Mutex
-	recent []Ended       // guarded by mu: consecutive
-	news   chan struct{} // guarded by mu: closed when there is more
+	recent []Ended        // guarded by mu: consecutive
+	acked  map[int64]bool // guarded by mu: Seqs that were acknowledged, which the Queue does not know yet
+	news   chan struct{}  // guarded by mu: closed when there is more
 }
 
 // recentMax bounds the results kept in memory.
 const recentMax = 4096
 
-func newJournal() *journal { return &journal{news: make(chan struct{})} }
+func newJournal() *journal { return &journal{acked: map[int64]bool{}, news: make(chan struct{})} }
 
-// add takes the results among changes that were written.
+// add takes the results, and the acknowledgements, among changes that were written.
 func (j *journal) add(changes []Change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	fresh := false
 	for i := range changes {
 		c := &changes[i]
+		if c.Kind == Acknowledged {
+			delete(j.acked, c.Seq)
+		}
 		if c.Kind != EndedNow {
 			continue
 		}
@@ -73,10 +77,18 @@ func (j *journal) since(after int64) (got []Ended, last int64, news <-chan struc
 	return got, last, j.news
 }
 
+// known reports whether a result that the Queue still has was acknowledged.
+func (j *journal) known(seq int64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.acked[seq]
+}
+
 // forget notes that a result was acknowledged.
 func (j *journal) forget(seq int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.acked[seq] = true
 	if len(j.recent) > 0 && seq >= j.recent[0].Seq && seq <= j.recent[len(j.recent)-1].Seq {
 		j.recent[seq-j.recent[0].Seq].Result = Result{}
 	}
@@ -115,6 +127,9 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 			for _, e := range got {
 				upTo = max(upTo, e.Seq)
 				e.Result.seq = e.Seq
+				if s.clerk.journal.known(e.Seq) {
+					continue
+				}
 				if ctx.Err() != nil || !yield(e.Result) {
 					return
 				}

@@ -348,9 +348,23 @@ func (st *site) expire(now time.Time) {
 			st.watch(it)
 			return true
 		}
+		if it.last == nil {
+			it.last = st.reason()
+		}
 		st.s.giveUp(it, st.name, ErrExpired, now, now)
 		return false
 	})
+}
+
+// reason is why nothing goes to a site that is held, for an item that was never
+// tried itself; nil if there is none.
+func (st *site) reason() *failure {
+	for _, d := range st.dests {
+		if d.holds+d.failures > 0 { // nothing was delivered since
+			return &failure{reply: d.heldBy, class: st.s.cfg.Classify(d.heldBy), source: d.source.Name}
+		}
+	}
+	return nil
 }
 
 // sooner returns the earlier of two times, of which zero means never.

@@ -158,6 +158,9 @@ func (t *taker) handle(m *takerMsg) {
 	case takerLocated:
 		t.locate(m.domain, m.place)
 	case takerForget:
+		if until, held := t.held[t.place(m.domain)]; held {
+			t.held[m.domain] = until // the site's name will mean nothing for it
+		}
 		t.locate(m.domain, m.domain)
 		delete(t.places, m.domain)
 	case takerHold:
