@@ -29,7 +29,7 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	defer s.release(r)
 	part := path + ".part"
 	_ = os.Remove(part) // of a backup that was cut short
-	c, err := openConn(s.path, s.opt.VFS, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "synchronous=FULL")
+	c, err := openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "synchronous=FULL")
 	if err != nil {
 		return wrap(s.path, err)
 	}

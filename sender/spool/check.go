@@ -23,7 +23,7 @@ func (s *Spool) checkFile() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() // before SQLite opens it: closing a file ends all locks that the process has on it
+	defer f.Close()                                    // before SQLite opens it: closing a file ends all locks that the process has on it
 	for _, log := range []string{"-wal", "-journal"} { // the second until the file has its schema
 		if info, err := os.Stat(s.path + log); err == nil && info.Size() > 0 {
 			return nil // SQLite mends the file with it

@@ -20,16 +20,12 @@ type conn struct {
 }
 
 // dsn names the file to the driver. In a URI the path ends at ? or #.
-func dsn(path, vfs string) string {
-	q := url.Values{"_error_rc": {"1"}}
-	if vfs != "" {
-		q.Set("vfs", vfs)
-	}
-	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+func dsn(path string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?_error_rc=1"
 }
 
-func openConn(path, vfs string, pragmas ...string) (*conn, error) {
-	c, err := (&sqlite.Driver{}).Open(dsn(path, vfs))
+func openConn(path string, pragmas ...string) (*conn, error) {
+	c, err := (&sqlite.Driver{}).Open(dsn(path))
 	if err != nil {
 		return nil, err
 	}

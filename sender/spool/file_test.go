@@ -122,7 +122,7 @@ func noise(n int) []byte {
 }
 
 func makeDB(t *testing.T, path, sql string) {
-	c, err := openConn(path, "")
+	c, err := openConn(path)
 	require.NoError(t, err)
 	require.NoError(t, c.exec(sql))
 	require.NoError(t, c.Close())

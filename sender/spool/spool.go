@@ -25,9 +25,6 @@ type Options struct {
 	BodyCache int
 	// Logger gets what needs attention and no caller can be told. Default: none.
 	Logger *slog.Logger
-	// VFS names the file layer of SQLite. It must be registered, and have shared
-	// memory for WAL. Default: the operating system's.
-	VFS string
 }
 
 const (

@@ -25,7 +25,7 @@ type reader struct {
 }
 
 func (s *Spool) openReader(cache int) (*reader, error) {
-	c, err := openConn(s.path, s.opt.VFS, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "query_only=1",
+	c, err := openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "query_only=1",
 		fmt.Sprintf("cache_size=-%d", cache>>10), "temp_store=MEMORY")
 	if err != nil {
 		return nil, err

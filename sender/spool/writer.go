@@ -67,7 +67,7 @@ func (w *writer) open(s *Spool) (err error) {
 	w.s = s
 	w.contents, w.hashes = map[[32]byte]int64{}, map[int64][32]byte{}
 	s.lines.init()
-	w.c, err = openConn(s.path, s.opt.VFS, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()))
+	w.c, err = openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()))
 	if err != nil {
 		return err
 	}
