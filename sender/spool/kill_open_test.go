@@ -110,7 +110,7 @@ func TestKillMigration(t *testing.T) {
 	defer func() { migrations = before }()
 	kills := killCount(t, 15, 5)
 	s.migrateAndKill(kills)
-	s.fill(1500)
+	s.fill(600)
 	s.job.Migrate, s.job.To = true, s.ledger.accepted
 	migrations = append(slices.Clip(before), killMigration)
 	s.migrateAndKill(kills)
