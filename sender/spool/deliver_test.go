@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -69,6 +70,7 @@ func BenchmarkDelivered(b *testing.B) {
 			require.NoError(b, err)
 			defer rcv.Close()
 			cfg := sender.Config{Hostname: "sender.example", Resolver: bc.sites, Signer: bc.signer,
+				Templates: map[string]sender.Template{"mail": mail{}},
 				Policy: throttle.PolicyFunc(func(throttle.Key) throttle.Limits { return throttle.Limits{Conns: bc.conns, Messages: -1} }),
 				Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, network, rcv.Addr)
@@ -92,9 +94,17 @@ func BenchmarkDelivered(b *testing.B) {
 func benchMessages(n int) []*sender.Message {
 	out := make([]*sender.Message, n)
 	for i := range out {
-		out[i] = &sender.Message{ID: fmt.Sprint("m", i), From: msg.From, To: []string{msg.Rcpt(i)}, Content: msg.Message(i)}
+		out[i] = &sender.Message{ID: fmt.Sprint("m", i), From: msg.From, To: []string{msg.Rcpt(i)}, Template: "mail", Data: map[string]any{"i": int64(i)}}
 	}
 	return out
+}
+
+// mail writes the mail that Data names.
+type mail struct{}
+
+func (mail) Execute(w io.Writer, data any) error {
+	_, err := msg.Message(data.(map[string]any)["i"].(int64)).WriteTo(w)
+	return err
 }
 
 func fromMemory(b *testing.B, cfg sender.Config, n int) float64 {
