@@ -73,7 +73,9 @@ type waiter struct {
 	placed
 	id, message, remaining, content int64
 
+	alone  bool // its message has no other recipient: nothing of this changes
 	ended  bool
+	at     int64 // when it ended
 	marked mark    // what becomes of its mark
 	later  *change // the last that said so
 }
@@ -117,12 +119,14 @@ func (t *tx) change(changes []change, now int64) error {
 			w.marked, w.later = unmarked, c
 		case sender.EndedNow:
 			w.marked, w.ended = unmarked, true
-			if c.seq, err = t.journal(c.detail); err != nil {
+			if c.seq, err = t.journal(c.detail, w.id); err != nil {
 				return err
 			}
+			w.at = now
+			t.ends[w.id] = w
 		}
 	}
-	if err := t.apply(known, now); err != nil {
+	if err := t.apply(known); err != nil {
 		return err
 	}
 	return t.acknowledge(acks)
@@ -145,22 +149,41 @@ func (t *tx) waiters(changes []change) (map[int64]*waiter, error) {
 		}
 	}
 	known := make(map[int64]*waiter, len(ids))
-	if len(ids) == 0 {
-		return known, nil
-	}
 	slices.Sort(ids)
-	err := t.find.query(func(row []value) error {
+	ids = slices.DeleteFunc(slices.Compact(ids), func(id int64) bool { return t.hasEnded(id) })
+	return known, t.look(t.remember(ids, known), known)
+}
+
+// remember adds the recipients that memory knows enough of, and returns the others.
+func (t *tx) remember(ids []int64, known map[int64]*waiter) (others []int64) {
+	ls := &t.s.lines
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	return slices.DeleteFunc(ids, func(id int64) bool {
+		h := ls.out[id]
+		if h.alone {
+			known[id] = &waiter{id: id, placed: h.placed, message: h.message, remaining: 1, content: h.content, alone: true}
+		}
+		return h.alone
+	})
+}
+
+// look adds what the file has of recipients.
+func (t *tx) look(ids []int64, known map[int64]*waiter) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return t.find.query(func(row []value) error {
 		w := &waiter{id: integer(row[0]), message: integer(row[3]), remaining: integer(row[4]), content: integer(row[5])}
 		w.line, w.key = t.s.lines.byID[integer(row[1])], key{integer(row[2]), w.id}
 		known[w.id] = w
 		return nil
-	}, idList(slices.Compact(ids)))
-	return known, err
+	}, idList(ids))
 }
 
 // apply writes what became of the recipients.
-func (t *tx) apply(known map[int64]*waiter, now int64) error {
-	var mark, unmark, ended []int64
+func (t *tx) apply(known map[int64]*waiter) error {
+	var mark, unmark []int64
 	for _, w := range known {
 		switch w.marked {
 		case marked:
@@ -168,17 +191,12 @@ func (t *tx) apply(known map[int64]*waiter, now int64) error {
 		case unmarked:
 			unmark = append(unmark, w.id)
 		}
-		switch {
-		case w.ended:
-			ended = append(ended, w.id)
-		case w.later != nil:
+		if w.later != nil && !w.ended {
 			if err := t.postpone(w); err != nil {
 				return err
 			}
-		default:
-			continue
+			t.left = append(t.left, w.placed)
 		}
-		t.left = append(t.left, w.placed)
 	}
 	t.unlost = append(t.unlost, unmark...)
 	for _, bulk := range []struct {
@@ -192,7 +210,7 @@ func (t *tx) apply(known map[int64]*waiter, now int64) error {
 			}
 		}
 	}
-	return t.end(ended, known, now)
+	return nil
 }
 
 func (t *tx) postpone(w *waiter) error {
@@ -245,15 +263,17 @@ func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
 	return err
 }
 
-// journal keeps a result until it is acknowledged.
-func (t *tx) journal(detail string) (int64, error) {
+// journal keeps a result until it is acknowledged, with its recipient if that
+// is to be tidied up.
+func (t *tx) journal(detail string, of value) (int64, error) {
 	t.results++
-	_, err := t.insertResult.exec(t.results, detail)
+	_, err := t.insertResult.exec(t.results, detail, of)
 	return t.results, err
 }
 
 // acknowledge deletes results, those that follow each other at once.
 func (t *tx) acknowledge(seqs []int64) error {
+	t.tidyNow = t.tidyNow || len(seqs) > 0 // what is not tidied up is known by its result
 	slices.Sort(seqs)
 	for len(seqs) > 0 {
 		n := 1

@@ -71,7 +71,7 @@ func BenchmarkDelivered(b *testing.B) {
 			defer rcv.Close()
 			cfg := sender.Config{Hostname: "sender.example", Resolver: bc.sites, Signer: bc.signer,
 				Templates: map[string]sender.Template{"mail": mail{}},
-				Policy: throttle.PolicyFunc(func(throttle.Key) throttle.Limits { return throttle.Limits{Conns: bc.conns, Messages: -1} }),
+				Policy:    throttle.PolicyFunc(func(throttle.Key) throttle.Limits { return throttle.Limits{Conns: bc.conns, Messages: -1} }),
 				Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, network, rcv.Addr)
 				}}

@@ -256,6 +256,7 @@ func TestRetention(t *testing.T) {
 	require.NoError(t, s.Submit(t.Context(), t0, m))
 	id := takeAll(t, s, t0)[0].Recipients[0].ID
 	require.NoError(t, s.Write(t.Context(), t0, []sender.Change{{Kind: sender.EndedNow, ID: id, Result: &sender.Result{}}}))
+	require.NoError(t, s.tidy(t.Context()))
 	almost := t0.Add(defaultRetention - 1e9)
 	require.NoError(t, s.Submit(t.Context(), almost, m))
 	require.Empty(t, takeAll(t, s, almost))

@@ -65,7 +65,7 @@ func copyFile(t *testing.T, from, to string) {
 func (s *killSeries) look() int64 {
 	path := filepath.Join(s.t.TempDir(), "copy.db")
 	copyFile(s.t, s.job.Path, path)
-	c, err := openConn(path, "")
+	c, err := openConn(path)
 	require.NoError(s.t, err)
 	defer func() { require.NoError(s.t, c.Close()) }()
 	requireIntegrity(s.t, c)

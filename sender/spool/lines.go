@@ -108,7 +108,7 @@ type lines struct {
 	lanes    map[string]*lane   // by stream; guarded by mu
 	empty    []*line            // may have nobody left; guarded by mu
 	canceled map[string]bool    // campaigns; written by the writer, guarded by mu for others
-	out      map[int64]struct{} // recipients that are handed out; guarded by mu
+	out      map[int64]handed   // recipients that are handed out; guarded by mu
 	lost     map[int64]struct{} // recipients that were in flight when the file was opened; guarded by mu
 }
 
@@ -117,7 +117,7 @@ func (ls *lines) init() {
 	ls.byID = map[int64]*line{}
 	ls.lanes = map[string]*lane{}
 	ls.canceled = map[string]bool{}
-	ls.out = map[int64]struct{}{}
+	ls.out = map[int64]handed{}
 	ls.lost = map[int64]struct{}{}
 }
 
@@ -223,6 +223,13 @@ func (la *lane) wake(now int64) {
 		l.state = ready
 		la.ready.push(l)
 	}
+}
+
+// handed is what Take has read of a recipient that is handed out.
+type handed struct {
+	placed
+	message, content int64
+	alone            bool // the only recipient of its message; content is known
 }
 
 // isLost reports whether a recipient was in flight when the file was opened,

@@ -38,6 +38,9 @@ func (s *Spool) Results(ctx context.Context, after int64, max int) ([]sender.End
 // List implements sender.Queue. Selection.Sites matches the site of the last
 // attempt.
 func (s *Spool) List(ctx context.Context, match sender.Selection, after int64, max int) ([]sender.Queued, error) {
+	if err := s.tidy(ctx); err != nil {
+		return nil, err
+	}
 	r, err := s.reader(ctx)
 	if err != nil {
 		return nil, err
@@ -98,6 +101,9 @@ func conditions(match sender.Selection) (string, []value) {
 
 // Uses implements sender.Queue.
 func (s *Spool) Uses(ctx context.Context) (streams, templates []string, err error) {
+	if err := s.tidy(ctx); err != nil {
+		return nil, nil, err
+	}
 	r, err := s.reader(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -160,7 +166,7 @@ func (s *Spool) Reschedule(ctx context.Context, match sender.Selection, due time
 		}
 		after = queued[len(queued)-1].ID
 		n := 0
-		err = s.write(ctx, &request{rows: len(queued), exclusive: true, apply: func(t *tx) (err error) {
+		err = s.write(ctx, &request{rows: len(queued), exclusive: true, tidy: true, apply: func(t *tx) (err error) {
 			n, err = t.reschedule(queued, nano(due))
 			return err
 		}})

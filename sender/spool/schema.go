@@ -78,6 +78,8 @@ var migrations = []string{
 	INSERT INTO counter VALUES (0, 0, 0, 0, 0);`,
 	// 2: the due time that was asked for, where the place in the line is another.
 	`ALTER TABLE recipient ADD COLUMN due INTEGER;`,
+	// 3: whose result it is, while that recipient was not tidied up.
+	`ALTER TABLE result ADD COLUMN recipient INTEGER;`,
 }
 
 // migrate brings the file to the schema that this package uses, in one

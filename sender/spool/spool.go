@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/volleymail/volley/sender"
@@ -66,6 +67,8 @@ type Spool struct {
 	quit   chan struct{} // closed by Close
 	done   chan struct{} // closed by run
 	w      writer        // owned by run
+
+	untidy atomic.Int64 // see tidy.go; written by run
 
 	pool   chan *reader // those that are not in use
 	opened int          // how many there are in all

@@ -39,7 +39,7 @@ func (s *Spool) openReader(cache int) (*reader, error) {
 			ORDER BY id LIMIT ?4 + 0`,
 		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at > ?2
 			ORDER BY at, id LIMIT ?3 + 0`,
-		&r.messages: `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, c.template, c.uses FROM json_each(?) j
+		&r.messages: `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, c.template, c.uses, m.recipients FROM json_each(?) j
 			CROSS JOIN message m ON m.id = j.value LEFT JOIN content c ON c.id = m.content`,
 		&r.results: `SELECT seq, detail FROM result WHERE seq > ? ORDER BY seq LIMIT ? + 0`,
 		&r.body:    `SELECT data FROM body WHERE content = ?`,
@@ -76,7 +76,11 @@ type taking struct {
 	taken  []*sender.Taken
 	got    int
 	picked []picked
+	alone  []alone
 }
+
+// alone is a recipient whose message has no other, and its content.
+type alone struct{ id, content int64 }
 
 // Take implements sender.Queue. It writes nothing. room must not call the
 // Spool.
@@ -118,6 +122,11 @@ func (t *taking) view() error {
 		ls.mu.Unlock()
 		err = t.messages()
 		ls.mu.Lock()
+		for _, a := range t.alone {
+			h := ls.out[a.id]
+			h.alone, h.content = true, a.content
+			ls.out[a.id] = h
+		}
 	}
 	_, ended := r.end.exec()
 	return errors.Join(err, ended)
@@ -252,7 +261,7 @@ func (t *taking) hand(l *line, rows []row, from key, first int64) {
 		_, r.InFlight = t.s.lines.lost[r.ID]
 		group.Message.To = append(group.Message.To, r.address)
 		group.Recipients = append(group.Recipients, r.Waiting)
-		t.s.lines.out[r.ID] = struct{}{}
+		t.s.lines.out[r.ID] = handed{placed: placed{l, r.key}, message: r.message}
 		p.ids = append(p.ids, r.ID)
 	}
 	t.picked = append(t.picked, p)
@@ -279,6 +288,9 @@ func (t *taking) messages() error {
 		for _, taken := range byNumber[id] {
 			if err := t.s.fill(taken, row); err != nil {
 				return fmt.Errorf("%w: message %d: %w", ErrCorrupt, id, err)
+			}
+			if integer(row[10]) == 1 {
+				t.alone = append(t.alone, alone{taken.Recipients[0].ID, integer(row[3])})
 			}
 		}
 		delete(byNumber, id)

@@ -25,6 +25,10 @@ type tx struct {
 	emptied  []*line         // to be forgotten
 	canceled []string        // campaigns that are canceled by it
 	counted  [4]int64        // the numbers at its begin
+
+	ends     map[int64]*waiter // have ended by it
+	tidyNow  bool              // with its end nothing is untidy
+	tidiedUp map[int64]bool    // are tidied up by it
 }
 
 // placed is a recipient in its line.
@@ -44,6 +48,11 @@ func (t *tx) all(group []*request) (err error) {
 		}
 	}()
 	t.counted = [4]int64{t.recipients, t.results, t.lines, t.content}
+	if t.tidyNow { // before what looks at the recipients
+		if err := t.tidyEnds(t.untidy); err != nil {
+			return err
+		}
+	}
 	for _, r := range group {
 		if err := r.apply(t); err != nil {
 			return err
@@ -58,6 +67,9 @@ func (t *tx) all(group []*request) (err error) {
 
 // finish does what is done once for all.
 func (t *tx) finish() error {
+	if err := t.tidy(); err != nil {
+		return err
+	}
 	if err := t.writeUses(); err != nil {
 		return err
 	}
@@ -146,6 +158,7 @@ func (t *tx) settle(ok bool) {
 	for _, c := range t.canceled {
 		ls.canceled[c] = true
 	}
+	t.settleTidy()
 }
 
 // undo forgets what is not in the file after all. The numbers that were given

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/volleymail/volley/sender"
 )
@@ -25,6 +26,7 @@ type request struct {
 	bytes     int  // about how many
 	exclusive bool // nothing may be handed out meanwhile
 	urgent    bool // goes before those that are not
+	tidy      bool // nothing may be left untidy
 	state     atomic.Int32
 	err       error
 	done      chan struct{} // closed when err is set
@@ -61,11 +63,13 @@ type writer struct {
 	hashes                              map[int64][32]byte
 	purgeAt                             int64 // nothing that has ended can be forgotten before
 	now                                 int64 // the latest that a caller passed
+	untidy                              map[int64]*waiter
 }
 
 func (w *writer) open(s *Spool) (err error) {
 	w.s = s
 	w.contents, w.hashes = map[[32]byte]int64{}, map[int64][32]byte{}
+	w.untidy = map[int64]*waiter{}
 	s.lines.init()
 	w.c, err = openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()))
 	if err != nil {
@@ -121,7 +125,7 @@ func (w *writer) prepare() error {
 			WHERE id IN (SELECT value FROM json_each(?1))`,
 		&w.mark:         `INSERT OR IGNORE INTO inflight (id) SELECT value FROM json_each(?)`,
 		&w.unmark:       `DELETE FROM inflight WHERE id IN (SELECT value FROM json_each(?))`,
-		&w.insertResult: `INSERT INTO result (seq, detail) VALUES (?, ?)`,
+		&w.insertResult: `INSERT INTO result (seq, detail, recipient) VALUES (?, ?, ?)`,
 		&w.ack:          `DELETE FROM result WHERE seq BETWEEN ? AND ?`,
 
 		&w.cancelCampaign: `INSERT OR IGNORE INTO campaign (name, canceled) VALUES (?, ?)`,
@@ -156,7 +160,10 @@ func (w *writer) load() error {
 	if err := w.loadLines(); err != nil {
 		return err
 	}
-	return w.nextPurge()
+	if err := w.nextPurge(); err != nil {
+		return err
+	}
+	return w.loadUntidy()
 }
 
 // loadLines costs a look into the index for each line, however many wait in it.
@@ -194,7 +201,14 @@ func (w *writer) nextPurge() error {
 // of the rest not so much that the next would be kept waiting.
 func (s *Spool) run() {
 	defer close(s.done)
+	idle := time.NewTimer(tidyAfter)
+	defer idle.Stop()
 	for {
+		var rest <-chan time.Time
+		if len(s.w.untidy) > 0 {
+			idle.Reset(tidyAfter)
+			rest = idle.C
+		}
 		select { // what is urgent first
 		case r := <-s.urgent:
 			s.w.serve(s.gather(r))
@@ -206,8 +220,11 @@ func (s *Spool) run() {
 			s.w.serve(s.gather(r))
 		case r := <-s.in:
 			s.w.serve(s.gather(r))
+		case <-rest:
+			s.w.tidyUp()
 		case <-s.quit:
 			s.refuse()
+			s.w.tidyUp()
 			return
 		}
 	}
@@ -308,7 +325,10 @@ func (w *writer) transact(group []*request) error {
 			break
 		}
 	}
-	t := &tx{writer: w, uses: map[int64]int64{}}
+	t := &tx{writer: w, uses: map[int64]int64{}, ends: map[int64]*waiter{}}
+	for _, r := range group {
+		t.tidyNow = t.tidyNow || r.tidy
+	}
 	err := t.all(group)
 	t.settle(err == nil)
 	return wrap(w.s.path, err)
