@@ -278,7 +278,9 @@ func (t *taker) lookFor(w *window, now time.Time) time.Time {
 		return t.failed(w, err, now)
 	}
 	w.fails = 0
+	before := w.used
 	t.hand(w, taken, now)
+	got := w.used - before
 	switch {
 	case len(taken) > 0:
 		w.lookAt = now // there may be more
@@ -287,8 +289,9 @@ func (t *taker) lookFor(w *window, now time.Time) time.Time {
 	default:
 		w.lookAt = latest(next, now.Add(time.Millisecond))
 	}
-	end := time.Now()
-	w.restUntil = end.Add(lookRest * end.Sub(now))
+	if end := time.Now(); got < takeMax/4 { // much work for little
+		w.restUntil = end.Add(lookRest * end.Sub(now))
+	}
 	return latest(w.lookAt, w.restUntil)
 }
 
