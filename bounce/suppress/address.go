@@ -72,16 +72,17 @@ func normalDomain(d string) (string, error) {
 }
 
 func normalLocal(local string) (string, error) {
+	local = norm.NFC.String(local) // first: it makes a semicolon of the Greek question mark
 	if len(local) > 2 && local[0] == '"' && local[len(local)-1] == '"' {
 		if inner := unquote(local[1 : len(local)-1]); isDotString(inner) {
-			local = inner
+			return norm.NFC.String(inner), nil
 		}
-		return norm.NFC.String(local), nil
+		return local, nil
 	}
 	if strings.ContainsAny(local, " <>,;\"") {
 		return "", errors.New("the part before the @ has a character that must not be there, such as a space")
 	}
-	return norm.NFC.String(local), nil
+	return local, nil
 }
 
 // unquote drops the backslashes of quoted pairs.
