@@ -262,7 +262,7 @@ func (t *taker) lookFor(w *window, now time.Time) time.Time {
 		return now.Add(reLook) // resumeQueue makes us look
 	case at.After(now):
 		return at
-	case size-w.used < min(takeMax, size/8+1):
+	case size-w.used < batchOf(size):
 		w.full = true
 		w.lookAt = now.Add(reLook)
 		return w.lookAt
@@ -273,7 +273,7 @@ func (t *taker) lookFor(w *window, now time.Time) time.Time {
 		w.full = w.full || n == 0
 		return n
 	}
-	taken, next, err := t.s.cfg.Queue.Take(t.ctx, w.stream, now, min(takeMax, size-w.used), room)
+	taken, next, err := t.s.cfg.Queue.Take(t.ctx, w.stream, now, batchOf(size), room)
 	if err != nil {
 		return t.failed(w, err, now)
 	}
@@ -302,14 +302,20 @@ func (t *taker) failed(w *window, err error, now time.Time) time.Time {
 	return w.lookAt
 }
 
-// room is how many more recipients of the line may be in memory.
+// batchOf is how many recipients are taken at once into a window.
+func batchOf(size int) int { return min(takeMax, size/8+1) }
+
+// room is how many more recipients of the line may be in memory: its site may
+// have half as many as there is room left. So n sites that take nothing fill n
+// parts in n+2 of the window, and another finds room in it; only when they are so
+// many that each has no more than minShare is it full.
 func (t *taker) room(w *window, l Line, now time.Time) int {
 	place := t.place(l.Domain)
 	if now.Before(t.held[place]) || now.Before(t.held[l.Domain]) || t.s.suspended(l, place, now) {
 		return 0
 	}
 	size := t.s.cfg.QueueWindow
-	share := max(min(size/4, size/(len(w.sites)+1)), min(minShare, size))
+	share := max((size-2*batchOf(size)-w.used)/2, min(minShare, size))
 	have := w.sites[place]
 	if free := share - have; have == 0 || free >= share/8 {
 		return free
