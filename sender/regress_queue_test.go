@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,4 +204,132 @@ func TestCancelMeetsWhatGoesBack(t *testing.T) {
 		require.Len(t, got, 1)
 		require.Equal(t, sender.Canceled, got[0].Outcome)
 	})
+}
+
+// A slow site of many domains leaves room too: that they are its own is found only
+// when they are in memory.
+func TestSlowHosterLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := sendertest.Start(t, sendertest.Options{Memory: true})
+		sb.AddHost("mx.hoster.example", sendertest.Behavior{})
+		sb.AddHost("mx.well.example", sendertest.Behavior{})
+		sb.AddDomain("well.example", "mx.well.example")
+		var stuck []*sender.Message
+		for i := range 3000 {
+			d := fmt.Sprintf("c%d.example", i)
+			sb.AddDomain(d, "mx.hoster.example")
+			stuck = append(stuck, letter("a@"+d))
+		}
+		cfg := queueConfig(sb, sendertest.NewQueue())
+		cfg.QueueWindow = 1000
+		cfg.Policy = throttle.PolicyFunc(func(k throttle.Key) throttle.Limits {
+			if k.Domain == "well.example" {
+				return fast(k)
+			}
+			return throttle.Limits{Rates: []throttle.Rate{{N: 1, Per: time.Minute}}, Conns: 1}
+		})
+		s := start(t, cfg)
+		defer shutdown(t, s)
+		require.NoError(t, s.Submit(context.Background(), stuck...))
+		time.Sleep(time.Minute)
+		well := letter("well@well.example")
+		require.NoError(t, s.Submit(context.Background(), well))
+		resultOf(t, s, well, time.Minute)
+	})
+}
+
+// Whatever is under way at Shutdown, and though the Queue fails now and then, the
+// next Sender ends each recipient, and nothing is sent twice.
+func TestShutdownAmidAll(t *testing.T) {
+	for _, i := range []int{0, 7, 14, 20} {
+		synctest.Test(t, func(t *testing.T) {
+			sb := sendertest.Start(t, sendertest.Options{Memory: true})
+			for d := range 5 {
+				var n atomic.Int64
+				name := fmt.Sprintf("d%d.example", d)
+				sb.AddHost("mx."+name, sendertest.Behavior{Latency: time.Duration(d) * 3 * time.Millisecond, Recipient: func(string) *sendertest.Reply {
+					if n.Add(1)%4 == 0 {
+						return sendertest.Answer("451 4.3.0 try again")
+					}
+					return nil
+				}})
+				sb.AddDomain(name, "mx."+name)
+			}
+			q := sendertest.NewQueue()
+			k := 0
+			q.OnWrite(func([]sender.Change) error {
+				if k++; k%5 == 0 {
+					return errors.New("no")
+				}
+				return nil
+			})
+			s := start(t, queueConfig(sb, q))
+			done := make(chan struct{}, 10)
+			go func() {
+				for r := range s.Results(context.Background()) {
+					s.Ack(r)
+				}
+				done <- struct{}{}
+			}()
+			go func() {
+				for j := range 200 {
+					m := letter(fmt.Sprintf("u%d@d%d.example", j, j%5), fmt.Sprintf("v%d@d%d.example", j, j%5), fmt.Sprintf("w%d@d%d.example", j, (j+1)%5), "bad address")
+					m.Campaign = fmt.Sprint("c", j%3)
+					if err := s.Submit(context.Background(), m); err != nil && !errors.Is(err, sender.ErrCanceled) {
+						require.ErrorIs(t, err, sender.ErrShutdown)
+					}
+					time.Sleep(time.Millisecond)
+				}
+				done <- struct{}{}
+			}()
+			go func() {
+				for j := range 50 {
+					time.Sleep(3 * time.Millisecond)
+					_ = s.Suspend(context.Background(), sender.Selection{Campaigns: []string{"c1"}}, time.Time{})
+					time.Sleep(3 * time.Millisecond)
+					_ = s.Resume(context.Background(), sender.Selection{})
+					_, _ = s.SendNow(context.Background(), sender.Selection{})
+					if j == 20 {
+						_ = s.Cancel(context.Background(), "c2")
+					}
+				}
+				done <- struct{}{}
+			}()
+			time.Sleep(time.Duration(i*17) * time.Millisecond)
+			for range 2 {
+				go func() {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i%3)*10*time.Millisecond)
+					defer cancel()
+					_ = s.Shutdown(ctx)
+					done <- struct{}{}
+				}()
+			}
+			for range 5 {
+				<-done
+			}
+			require.Empty(t, q.Violations())
+			q = q.Reopen()
+			s = start(t, queueConfig(sb, q))
+			require.NoError(t, s.Resume(context.Background(), sender.Selection{}))
+			ctx, cancel := context.WithTimeout(context.Background(), 6*24*time.Hour)
+			for r := range s.Results(ctx) {
+				s.Ack(r)
+			}
+			cancel()
+			shutdown(t, s)
+			left, err := q.List(context.Background(), sender.Selection{}, 0, 10)
+			require.NoError(t, err)
+			require.Empty(t, left)
+			require.Empty(t, q.Violations())
+			got := map[string]int{}
+			for _, m := range sb.Messages() {
+				for _, to := range m.Rcpts {
+					got[to]++
+				}
+			}
+			for to, n := range got {
+				require.Equal(t, 1, n, to)
+			}
+		})
+	}
 }

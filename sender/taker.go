@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/volleymail/volley/bounce"
@@ -19,7 +20,7 @@ type taker struct {
 	halt context.CancelFunc
 	done chan struct{} // closed when the goroutine has ended
 
-	streams map[string]*window
+	streams map[string]*window   // never changes
 	places  map[string]string    // a domain's site, as the scheduler knows it
 	lapse   time.Time            // when a suspension ends, zero = none does
 	held    map[string]time.Time // sites, and domains without one: nothing goes there before
@@ -53,6 +54,8 @@ type window struct {
 	sites  map[string]int // and by site; a domain whose site is not known is one of its own
 	used   int
 	fails  int // looks in a row
+
+	share atomic.Int64 // what a site may have now; read by sites
 
 	full      bool      // something was passed over: look when some have left
 	lookAt    time.Time // look then
@@ -257,6 +260,7 @@ func (t *taker) news() {
 // lookFor takes what is due of a stream, and returns when to look again.
 func (t *taker) lookFor(w *window, now time.Time) time.Time {
 	size := t.s.cfg.QueueWindow
+	w.share.Store(int64(max((size-2*batchOf(size)-w.used)/2, min(minShare, size))))
 	switch at := latest(w.lookAt, w.restUntil); {
 	case t.s.paused.Load():
 		return now.Add(reLook) // resumeQueue makes us look
@@ -314,13 +318,17 @@ func (t *taker) room(w *window, l Line, now time.Time) int {
 	if now.Before(t.held[place]) || now.Before(t.held[l.Domain]) || t.s.suspended(l, place, now) {
 		return 0
 	}
-	size := t.s.cfg.QueueWindow
-	share := max((size-2*batchOf(size)-w.used)/2, min(minShare, size))
-	have := w.sites[place]
+	share, have := int(w.share.Load()), w.sites[place]
 	if free := share - have; have == 0 || free >= share/8 {
 		return free
 	}
 	return 0
+}
+
+// crowded reports whether a site that has n recipients of a stream has too many:
+// domains of which nobody knew that they are served by it have had room too.
+func (t *taker) crowded(stream string, n int) bool {
+	return int64(n) >= 2*t.streams[stream].share.Load()
 }
 
 // hand gives what was taken to the scheduler, the recipients of a domain together.
