@@ -228,6 +228,8 @@ func (s *Sender) freeQueued(ctx context.Context, sites []string) error {
 		return err
 	case <-s.taker.done:
 		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("sender: Config.Queue: %w", context.Cause(ctx))
 	}
 }
 

@@ -136,6 +136,16 @@ func (b *backlog) ready() int {
 	return n
 }
 
+// waiting counts the items of a stream that are in its lanes.
+func (b *backlog) waiting(stream string) (n int) {
+	for _, l := range b.lanes {
+		if l.flow.stream == stream {
+			n += l.len()
+		}
+	}
+	return n
+}
+
 // open counts the items that source may take now.
 func (b *backlog) open(source string, now time.Time) (n int) {
 	for _, l := range b.lanes {

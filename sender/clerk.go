@@ -63,13 +63,12 @@ func newClerk(s *Sender) *clerk {
 // mark notes that the items are about to go out.
 func (c *clerk) mark(items []*item) *mark {
 	m := &mark{written: make(chan error, 1)}
+	notes := make([]note, len(items))
 	for i, it := range items {
-		n := note{Change: Change{Kind: Sending, ID: it.waiting().ID}}
-		if i == len(items)-1 {
-			n.mark = m
-		}
-		c.box.put(n)
+		notes[i].Change = Change{Kind: Sending, ID: it.waiting().ID}
 	}
+	notes[len(notes)-1].mark = m
+	c.box.put(notes...) // at once: a write that fails drops all of them or none
 	return m
 }
 
@@ -189,7 +188,49 @@ func (c *clerk) write(now time.Time) {
 	c.answer(nil)
 	c.journal.add(c.changes)
 	c.s.taker.wrote(c.notes)
+	c.cancelLate()
 	c.changes, c.notes = emptied(c.changes), emptied(c.notes)
+}
+
+// cancelLate cancels what went back to the Queue after Cancel was there.
+func (c *clerk) cancelLate() {
+	canceled := c.s.admin.orders.Load().canceled
+	if len(canceled) == 0 {
+		return
+	}
+	late := map[string]bool{}
+	for i := range c.notes {
+		if n := &c.notes[i]; n.Kind == Later && canceled[n.leave.Campaign] {
+			late[n.leave.Campaign] = true
+		}
+	}
+	for campaign := range late {
+		if err := c.s.cancelQueued(context.Background(), campaign); err != nil {
+			c.s.cfg.log.Error("recipients of a canceled campaign end when they are due", "campaign", campaign, "err", err)
+		}
+	}
+}
+
+// late writes what is acknowledged after Shutdown, when nobody else does.
+func (c *clerk) late() {
+	select {
+	case <-c.stop:
+		<-c.done
+	default:
+		return // the clerk will take it
+	}
+	var changes []Change
+	for _, n := range c.box.take(nil) {
+		changes = append(changes, n.Change)
+	}
+	if len(changes) == 0 {
+		return
+	}
+	if err := c.s.cfg.Queue.Write(context.Background(), time.Now(), changes); err != nil {
+		c.s.cfg.log.Error("Config.Queue cannot be written: what was acknowledged last will come again", "err", err)
+		return
+	}
+	c.journal.add(changes)
 }
 
 // emptied keeps the memory of a slice for the next use, unless it is much.

@@ -12,10 +12,10 @@ type inbox[T any] struct {
 
 func newInbox[T any]() *inbox[T] { return &inbox[T]{wake: make(chan struct{}, 1)} }
 
-// put adds v and wakes the owner. It never blocks.
-func (b *inbox[T]) put(v T) {
+// put adds values, which are taken together, and wakes the owner. It never blocks.
+func (b *inbox[T]) put(values ...T) {
 	b.mu.Lock()
-	b.buf = append(b.buf, v)
+	b.buf = append(b.buf, values...)
 	b.mu.Unlock()
 	select {
 	case b.wake <- struct{}{}:

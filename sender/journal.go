@@ -116,8 +116,13 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 				var err error
 				if got, err = s.cfg.Queue.Results(ctx, after, resultsBatch); err != nil && ctx.Err() == nil {
 					s.cfg.log.Error("Config.Queue cannot be read", "err", err)
+					if last { // closed, perhaps: the next Sender yields the rest
+						return
+					}
 					select {
 					case <-time.After(writeRetry):
+					case <-s.clerk.done:
+						last = true
 					case <-ctx.Done():
 						return
 					}
@@ -154,13 +159,19 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 }
 
 // Ack acknowledges results that Results yielded: they are not yielded again. It
-// does not wait until that is written: after a crash the last ones may come once
-// more. Results of Send are passed over.
+// does not wait until that is written, but after Shutdown: after a crash the last
+// ones may come once more. Results of Send are passed over.
 func (s *Sender) Ack(results ...Result) {
+	if s.clerk == nil {
+		return
+	}
+	var notes []note
 	for i := range results {
-		if results[i].seq != 0 && s.clerk != nil {
-			s.clerk.journal.forget(results[i].seq)
-			s.clerk.box.put(note{Change: Change{Kind: Acknowledged, Seq: results[i].seq}})
+		if seq := results[i].seq; seq != 0 {
+			s.clerk.journal.forget(seq)
+			notes = append(notes, note{Change: Change{Kind: Acknowledged, Seq: seq}})
 		}
 	}
+	s.clerk.box.put(notes...)
+	s.clerk.late()
 }

@@ -192,6 +192,8 @@ func (st *site) add(items list, now time.Time) {
 		case st.s.stopped(it, st.name, now):
 		case !st.backlog.sourceKnown(it):
 			st.s.refuse(it, localClass, errors.New("Config.Choose names no source of Config.Sources for it"), now)
+		case it.run.queue && st.s.taker.crowded(it.msg.Stream, st.backlog.waiting(it.msg.Stream)):
+			st.s.clerk.later(it, st.name, now, now) // to be taken when its turn comes
 		case st.isDead(it, now):
 			st.postpone(it, st.dead[it.set()].until, now)
 		case st.inTime(it, now):

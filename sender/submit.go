@@ -83,7 +83,7 @@ func (s *Sender) submission(m *Message, bodies map[io.WriterTo][]byte, now time.
 
 // bodyOf renders a Content, if it was not rendered before.
 func (s *Sender) bodyOf(c io.WriterTo, known map[io.WriterTo][]byte) ([]byte, error) {
-	key := reflect.TypeOf(c).Comparable()
+	key := reflect.ValueOf(c).Comparable()
 	if key && known[c] != nil {
 		return known[c], nil
 	}

@@ -21,7 +21,8 @@ type Suspension struct {
 // sel, whether there is mail for them yet or not; the other fields of sel must be
 // empty. The zero Selection suspends everything. No more of it is begun;
 // transactions on the wire finish. What is suspended ends as Deferred when its
-// lifetime is over. Each of several suspensions lasts for its own time.
+// lifetime is over; what waits in Config.Queue, when the suspension is over too.
+// Each of several suspensions lasts for its own time.
 //
 // With a Config.Queue suspensions outlast the Sender. An error of the Queue says
 // that this one does not; it is in force all the same.

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/volleymail/volley/bounce"
@@ -19,7 +20,7 @@ type taker struct {
 	halt context.CancelFunc
 	done chan struct{} // closed when the goroutine has ended
 
-	streams map[string]*window
+	streams map[string]*window   // never changes
 	places  map[string]string    // a domain's site, as the scheduler knows it
 	lapse   time.Time            // when a suspension ends, zero = none does
 	held    map[string]time.Time // sites, and domains without one: nothing goes there before
@@ -53,6 +54,8 @@ type window struct {
 	sites  map[string]int // and by site; a domain whose site is not known is one of its own
 	used   int
 	fails  int // looks in a row
+
+	share atomic.Int64 // what a site may have now; read by sites
 
 	full      bool      // something was passed over: look when some have left
 	lookAt    time.Time // look then
@@ -257,12 +260,13 @@ func (t *taker) news() {
 // lookFor takes what is due of a stream, and returns when to look again.
 func (t *taker) lookFor(w *window, now time.Time) time.Time {
 	size := t.s.cfg.QueueWindow
+	w.share.Store(int64(max((size-2*batchOf(size)-w.used)/2, min(minShare, size))))
 	switch at := latest(w.lookAt, w.restUntil); {
 	case t.s.paused.Load():
 		return now.Add(reLook) // resumeQueue makes us look
 	case at.After(now):
 		return at
-	case size-w.used < min(takeMax, size/8+1):
+	case size-w.used < batchOf(size):
 		w.full = true
 		w.lookAt = now.Add(reLook)
 		return w.lookAt
@@ -273,7 +277,7 @@ func (t *taker) lookFor(w *window, now time.Time) time.Time {
 		w.full = w.full || n == 0
 		return n
 	}
-	taken, next, err := t.s.cfg.Queue.Take(t.ctx, w.stream, now, min(takeMax, size-w.used), room)
+	taken, next, err := t.s.cfg.Queue.Take(t.ctx, w.stream, now, batchOf(size), room)
 	if err != nil {
 		return t.failed(w, err, now)
 	}
@@ -305,19 +309,29 @@ func (t *taker) failed(w *window, err error, now time.Time) time.Time {
 	return w.lookAt
 }
 
-// room is how many more recipients of the line may be in memory.
+// batchOf is how many recipients are taken at once into a window.
+func batchOf(size int) int { return min(takeMax, size/8+1) }
+
+// room is how many more recipients of the line may be in memory: its site may
+// have half as many as there is room left. So n sites that take nothing fill n
+// parts in n+2 of the window, and another finds room in it; only when they are so
+// many that each has no more than minShare is it full.
 func (t *taker) room(w *window, l Line, now time.Time) int {
 	place := t.place(l.Domain)
 	if now.Before(t.held[place]) || now.Before(t.held[l.Domain]) || t.s.suspended(l, place, now) {
 		return 0
 	}
-	size := t.s.cfg.QueueWindow
-	share := max(min(size/4, size/(len(w.sites)+1)), min(minShare, size))
-	have := w.sites[place]
+	share, have := int(w.share.Load()), w.sites[place]
 	if free := share - have; have == 0 || free >= share/8 {
 		return free
 	}
 	return 0
+}
+
+// crowded reports whether a site that has n recipients of a stream has too many:
+// domains of which nobody knew that they are served by it have had room too.
+func (t *taker) crowded(stream string, n int) bool {
+	return int64(n) >= 2*t.streams[stream].share.Load()
 }
 
 // hand gives what was taken to the scheduler, the recipients of a domain together.
