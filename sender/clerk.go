@@ -38,6 +38,7 @@ const (
 	ackLinger  = 100 * time.Millisecond // acknowledgements too
 	writeRetry = time.Second            // after a failed write, doubled up to
 	writeMax   = 30 * time.Second
+	lastWrites = 3 // failures in a row after which Shutdown gives up
 )
 
 // mark tells when the Queue has noted that a message may be on the wire.
@@ -97,19 +98,17 @@ func (c *clerk) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var got []note
-	for stopping := false; ; {
+	for stop := c.stop; ; { // nil when it was closed
 		now := time.Now()
 		got = c.box.take(got)
 		for i := range got {
 			c.take(&got[i], now)
 		}
-		if len(c.changes) > 0 && (!now.Before(c.writeAt) || stopping) {
+		if len(c.changes) > 0 && !now.Before(c.writeAt) {
 			c.write(now)
-			if len(c.changes) == 0 || !stopping {
-				continue
-			}
+			continue
 		}
-		if stopping {
+		if stop == nil && (len(c.changes) == 0 || c.fails >= lastWrites) {
 			if len(c.changes) > 0 {
 				c.s.cfg.log.Error("the Queue could not be written before the end: what was under way will be reported as unknown", "changes", len(c.changes))
 			}
@@ -123,8 +122,8 @@ func (c *clerk) run() {
 		select {
 		case <-c.box.wake:
 		case <-timer.C:
-		case <-c.stop:
-			stopping = true
+		case <-stop:
+			stop, c.writeAt = nil, time.Now()
 		}
 	}
 }

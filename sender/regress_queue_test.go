@@ -333,3 +333,34 @@ func TestShutdownAmidAll(t *testing.T) {
 		})
 	}
 }
+
+// A write that fails at the very end is tried again: what was delivered last would
+// else be Unknown.
+func TestLastWriteIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb := sendertest.Start(t, sendertest.Options{Memory: true})
+		sb.AddHost("mx.a.example", sendertest.Behavior{Latency: time.Second})
+		sb.AddDomain("a.example", "mx.a.example")
+		q := sendertest.NewQueue()
+		fails := 0
+		q.OnWrite(func(changes []sender.Change) error {
+			for _, c := range changes {
+				if c.Kind == sender.EndedNow && fails < 2 {
+					fails++
+					return errors.New("disk full")
+				}
+			}
+			return nil
+		})
+		s := start(t, queueConfig(sb, q))
+		require.NoError(t, s.Submit(context.Background(), letter("ann@a.example")))
+		for len(sb.Messages()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		shutdown(t, s)
+		require.Equal(t, 2, fails)
+		got := collect(s.Results(context.Background()))
+		require.Len(t, got, 1)
+		require.Equal(t, sender.Sent, got[0].Outcome)
+	})
+}
