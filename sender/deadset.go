@@ -41,6 +41,9 @@ func (st *site) bury(set string, f *failure, now time.Time) {
 		}
 		it.last = f
 		it.tries++
+		if it.kept(d.until, now) {
+			st.s.taker.hold(it.domain.name, d.until) // what it has in the Queue stays there
+		}
 		if !st.s.over(it, st.name, d.until, now) {
 			st.postpone(it, d.until, now)
 		}
