@@ -16,6 +16,10 @@
 //		}
 //	}
 //
+// Send keeps what waits in memory. With a Config.Queue, such as that of package
+// sender/spool, there are Submit, Results and Ack too: what is submitted outlives
+// the process.
+//
 // It follows RFC 5321 (SMTP), 2920 (PIPELINING), 3030 (CHUNKING), 1870 (SIZE),
 // 6152 (8BITMIME), 6531 (SMTPUTF8), 3461 (DSN), 3207 (STARTTLS), 9422 (LIMITS),
 // 7505 (null MX) and 5322 (message format).

@@ -11,28 +11,49 @@ import (
 // A Queue keeps submitted mail until the end of each recipient is known and
 // told: package sender/spool has one in a file. Use Config.Queue and the
 // Sender's methods; these are for those who write a Queue, whose methods must
-// be safe for concurrent use. One Sender at a time uses a Queue.
+// be safe for concurrent use. One Sender at a time uses a Queue. Package
+// queuetest checks whether one keeps to what is said here.
 //
-// Times are those that the Sender passes: a Queue has no clock.
+// Times are those that the Sender passes: a Queue has no clock. It keeps them to
+// the millisecond at least, and the zero time stays zero. A due time that is zero
+// or past means at once. When ctx has ended, a method returns an error that wraps
+// its error, and Write has then stored nothing.
+//
+// What is stored outlasts the process with all of its state: Due, Attempts, Last,
+// Warned, marks of Sending, results and their Seq. Only what was handed out is
+// forgotten when a Queue is opened anew: it is handed out again, with InFlight
+// where it was marked.
 type Queue interface {
 	// Submit stores messages, checked by the Sender, and returns when a crash
-	// would not lose them. A pair of Message.ID and recipient (domains compared
-	// without case) that it was given before is passed over, though that one has
-	// ended. It blocks rather than collect in memory. After an error some of the
-	// messages may be stored. A message of a campaign that was canceled gives an
-	// error that wraps ErrCanceled.
+	// would not lose them. A pair of Message.ID and recipient that it was given
+	// before is passed over, though that one has ended and was acknowledged;
+	// recipients are compared by SplitRecipient's parts, one that is malformed as it
+	// stands. Other recipients under a Message.ID that is known are a message of
+	// their own, with its own Number and content. It blocks rather than collect in
+	// memory. After an error some of the messages may be stored. A message of a
+	// campaign that was canceled gives an error that wraps ErrCanceled.
 	Submit(ctx context.Context, now time.Time, msgs ...*Submission) error
 
 	// Take hands out recipients of a stream that are due: lines in turn, within a
-	// line by due time, and those of one message together. room tells how many
-	// a line may have; about max in all. What is handed out stays stored, and is
-	// not handed out again before a Change says Later or the Queue is opened
-	// anew. next is when more of those that were not passed over for want of room
-	// fall due, zero if there are none.
+	// line by due time, and those of one message, line and due time together, in
+	// the order of Message.To. What is handed out stays stored, and is not handed
+	// out again before a Change says Later or the Queue is opened anew.
+	//
+	// room tells how many a line may have; it is asked once for a line at most,
+	// must not call the Queue, and is obeyed though that parts a message. max
+	// bounds them all, but for the rest of the last message. Lines share it: of L
+	// that are due, one with less than max/L is handed out whole, and where max is
+	// less than L, the next Take goes on behind the line that was last.
+	//
+	// next is when more of those that were not passed over for want of room fall
+	// due, zero if there are none: not later than that, and after now unless some
+	// are due that max left out.
 	Take(ctx context.Context, stream string, now time.Time, max int, room func(Line) int) (taken []*Taken, next time.Time, err error)
 
 	// Write stores changes, in order, all or none, and returns when a crash would
-	// not lose them. It sets Seq of those that are Ended.
+	// not lose them. It sets Seq of those that are EndedNow. A Notice is submitted
+	// in the same step, as of now; it is passed over if its pair is known or its
+	// campaign was canceled. Acknowledged with an unknown Seq is no error.
 	Write(ctx context.Context, now time.Time, changes []Change) error
 
 	// Results returns results that were not acknowledged and whose Seq is higher
@@ -47,12 +68,16 @@ type Queue interface {
 	// handed out, and returns how many these were.
 	Reschedule(ctx context.Context, match Selection, due time.Time) (int, error)
 
-	// Cancel ends about max recipients of a campaign that are not handed out, as
-	// Canceled, and refuses later ones. more means that there are others: call
-	// it again.
+	// Cancel ends about max recipients of a campaign that are neither handed out
+	// nor InFlight, as Canceled, and refuses later ones, after it is opened anew
+	// too. more means that there are others: call it again. What is handed out
+	// now, and comes back by Later, waits until Cancel is called again. The Result
+	// has an Err that is an *Error and wraps ErrCanceled, and Attempts, Site, Source
+	// and Reply of the last attempt, if there was one.
 	Cancel(ctx context.Context, campaign string, now time.Time, max int) (n int, more bool, err error)
 
-	// Uses names the streams and templates of what has not ended.
+	// Uses names the streams and templates of what has not ended, in any order.
+	// "" is not among the templates.
 	Uses(ctx context.Context) (streams, templates []string, err error)
 
 	// Save keeps a value under a name, nil to forget it; Load returns it, nil if
@@ -130,7 +155,9 @@ type Change struct {
 	Notice   *Submission // to be submitted with the change, nil = none
 }
 
-// Ended is a Result in the journal.
+// Ended is a Result in the journal. Its Err comes back as an *Error with its
+// fields: of Error.Err the text is kept, and which of the Err values of this
+// package it wraps.
 type Ended struct {
 	Seq    int64
 	Result Result // Message has neither Content nor Data; To is the recipient
@@ -149,14 +176,15 @@ type Queued struct {
 }
 
 // Selection picks recipients: those that match every field that is set; within
-// a field any value will do. The zero Selection picks all.
+// a field any value will do. The zero Selection picks all. Values are compared
+// as they stand.
 type Selection struct {
-	Sites      []string `json:"sites,omitempty"` // as Result.Site and Snapshot name them
-	Domains    []string `json:"domains,omitempty"`
+	Sites      []string `json:"sites,omitempty"`   // as Result.Site and Snapshot name them
+	Domains    []string `json:"domains,omitempty"` // lower case and A-labels
 	Streams    []string `json:"streams,omitempty"`
 	Campaigns  []string `json:"campaigns,omitempty"`
-	Messages   []string `json:"messages,omitempty"` // Message.ID
-	Recipients []string `json:"recipients,omitempty"`
+	Messages   []string `json:"messages,omitempty"`   // Message.ID
+	Recipients []string `json:"recipients,omitempty"` // as they were submitted
 }
 
 func picks(values []string, v string) bool {

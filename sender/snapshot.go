@@ -9,7 +9,9 @@ import (
 	"github.com/volleymail/volley/throttle"
 )
 
-// Snapshot is the state of a Sender at a moment.
+// Snapshot is the state of a Sender at a moment. Of submitted mail it counts what
+// is in memory, Config.QueueWindow at most for each stream: what Config.Queue has
+// beside, such as the mail of a destination that is down, is for Sender.Queued.
 type Snapshot struct {
 	Time         time.Time
 	Destinations []Destination // those with mail or connections, by Site and Source

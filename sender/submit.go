@@ -21,7 +21,8 @@ var ErrNoQueue = errors.New("sender: Config.Queue is not set: sender/spool has o
 // together share a write; so do those of several goroutines.
 //
 // Message.ID and a recipient name a delivery: the pair is accepted once, so a
-// job that was interrupted may submit all again. A Content is rendered now and
+// job that was interrupted may submit all again. To send again to one who ended,
+// as Deferred or Unknown, give the Message another ID. A Content is rendered now and
 // kept, once for all Messages of a call that share it; better is a Template,
 // for which Data is kept as encoding/json writes it: the Template finds maps,
 // slices, strings, bools, int64 or float64.

@@ -29,6 +29,9 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	defer s.release(r)
 	part := path + ".part"
 	_ = os.Remove(part) // of a backup that was cut short
+	if err := createPrivate(part); err != nil {
+		return wrap(path, err)
+	}
 	c, err := openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "synchronous=FULL")
 	if err != nil {
 		return wrap(s.path, err)

@@ -13,7 +13,9 @@ func (s *Spool) checkFile() error {
 	info, err := os.Stat(s.path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return nil
+		return createPrivate(s.path)
+	case err == nil && info.IsDir():
+		return fmt.Errorf("%w: it is a folder", ErrForeign)
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
@@ -30,6 +32,16 @@ func (s *Spool) checkFile() error {
 		}
 	}
 	return checkSize(f, info.Size())
+}
+
+// createPrivate makes an empty file that others cannot read, for it will have
+// people's addresses and mail. SQLite gives the files beside it the same mode.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // checkSize compares the size of the file with what its header says

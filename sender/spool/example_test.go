@@ -6,11 +6,63 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/volleymail/volley/sender"
+	"github.com/volleymail/volley/sender/sendertest"
 	"github.com/volleymail/volley/sender/spool"
 )
+
+// What one process submits, the next one sends, or tells what became of it.
+func Example() {
+	sandbox, err := sendertest.New(sendertest.Options{}) // without it, and Resolver and Dial: real mail
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sandbox.Close()
+	sandbox.AddHost("mx.example.com", sendertest.Behavior{})
+	sandbox.AddDomain("example.com", "mx.example.com")
+	dir, err := os.MkdirTemp("", "spool")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ctx := context.Background()
+
+	process := func(do func(s *sender.Sender)) {
+		queue, err := spool.Open(filepath.Join(dir, "mail.db"), nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		s, err := sender.New(sender.Config{Hostname: "mail.shop.example", Queue: queue,
+			Resolver: sandbox.Resolver(), Dial: sandbox.Dial})
+		if err != nil {
+			log.Fatal(err)
+		}
+		do(s)
+		if err := s.Shutdown(ctx); err != nil { // first the Sender, then its Queue
+			log.Fatal(err)
+		}
+		if err := queue.Close(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	process(func(s *sender.Sender) {
+		if err := s.Submit(ctx, &sender.Message{ID: "welcome", From: "bounces@shop.example", To: []string{"ann@example.com"},
+			Content: strings.NewReader("From: us@shop.example\r\nTo: ann@example.com\r\nSubject: Welcome\r\n\r\nHello Ann\r\n")}); err != nil {
+			log.Fatal(err)
+		}
+	})
+	process(func(s *sender.Sender) {
+		for r := range s.Results(ctx) {
+			fmt.Println(r.Message.ID, r.Recipient, r.Outcome)
+			s.Ack(r)
+			break // a program goes on until ctx ends
+		}
+	})
+	// Output: welcome ann@example.com sent
+}
 
 // What was submitted is there after a restart.
 func ExampleOpen() {
