@@ -75,7 +75,7 @@ type waiter struct {
 
 	alone  bool // its message has no other recipient: nothing of this changes
 	ended  bool
-	at     int64 // when it ended
+	at     int64   // when it ended
 	marked mark    // what becomes of its mark
 	later  *change // the last that said so
 }

@@ -3,6 +3,8 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -99,6 +101,9 @@ func Open(path string, o *Options) (*Spool, error) {
 	}
 	s := &Spool{path: path, opt: o.withDefaults(),
 		in: make(chan *request, 64), urgent: make(chan *request, 64), quit: make(chan struct{}), done: make(chan struct{}), pool: make(chan *reader, readers)}
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{Path: path, Err: fmt.Errorf("there is no folder %s: make it: %w", filepath.Dir(path), fs.ErrNotExist)}
+	}
 	if s.lock, err = lock(path); err != nil {
 		return nil, wrap(path, err)
 	}
