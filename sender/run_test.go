@@ -100,13 +100,13 @@ func TestShutdownInTheMiddle(t *testing.T) {
 		sb.AddDomain("a.example", "mx.a.example")
 		sb.AddDomain("b.example", "mx.b.example")
 		s := start(t, config(sb))
-		time.AfterFunc(20*time.Second, func() { s.Shutdown(context.Background()) })
+		time.AfterFunc(30*time.Second, func() { s.Shutdown(context.Background()) })
 		msgs := letters(1000, "a.example", "b.example")
 		var taken []*sender.Message
 		results := collect(s.Send(context.Background(), counted(msgs, &taken)))
 		requireOnce(t, taken, results)
 		n := count(results)
-		require.Greater(t, n[sender.Sent], 20) // the order of goroutines decides how many
+		require.GreaterOrEqual(t, n[sender.Sent], 50)
 		require.Equal(t, len(results), n[sender.Sent]+n[sender.Deferred])
 		for _, r := range results {
 			if r.Err != nil {
@@ -351,11 +351,11 @@ func TestTroubleCostsTheOthersNothing(t *testing.T) {
 	}
 	// The order of goroutines moves each by a few percent either way: the best of three.
 	without, with := time.Hour, 2*time.Hour
-	for i := 0; i < 3 && with.Seconds() > 1.02*without.Seconds(); i++ {
+	for i := 0; i < 3 && (with-without).Abs().Seconds() > 0.02*without.Seconds(); i++ {
 		without, with = min(without, campaign(t, false)), min(with, campaign(t, true))
 	}
 	t.Logf("18 sites without trouble %v, with three bad ones %v", without, with)
-	require.LessOrEqual(t, with.Seconds(), 1.02*without.Seconds())
+	require.InEpsilon(t, without.Seconds(), with.Seconds(), 0.02)
 }
 
 func TestSnapshotTellsWhatBinds(t *testing.T) {

@@ -84,7 +84,7 @@ func TestKillCheck(t *testing.T) {
 		"again":        {func(l *killLedger, _, _ map[string]int) { l.note("result " + fate(t, news, sender.Sent)) }, ""},
 		"strange":      {func(_ *killLedger, a, _ map[string]int) { a["ok-300-0@a.example"] = 1 }, "sent and not submitted"},
 		"marks without end": {func(l *killLedger, _, _ map[string]int) {
-			for i := range 3*killConns + 1 {
+			for i := range 2*killConns + 1 {
 				l.note("lost ok-" + strconv.Itoa(i) + "-0@a.example")
 			}
 			l.note("opened")
