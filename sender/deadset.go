@@ -3,25 +3,20 @@ package sender
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/volleymail/volley/bounce"
 )
 
 // deadSet is a set of servers that cannot be reached, of a site that has others.
 type deadSet struct {
 	failures int
 	until    time.Time
+	why      bounce.Reply
 }
 
-// isDead reports whether the servers of the item cannot be reached. It notes
-// when the site turns out to have several sets.
+// isDead reports whether the servers of the item cannot be reached.
 func (st *site) isDead(it *item, now time.Time) bool {
-	set := it.set()
-	switch {
-	case st.set == "":
-		st.set = set
-	case st.dead == nil && set != st.set:
-		st.dead = map[string]*deadSet{}
-	}
-	d := st.dead[set]
+	d := st.dead[it.set()]
 	return d != nil && now.Before(d.until)
 }
 
@@ -34,7 +29,8 @@ func (st *site) bury(set string, f *failure, now time.Time) {
 		st.dead[set] = d
 	}
 	d.failures++
-	d.until = now.Add(st.s.cfg.Retry.wait(d.failures, f.class.RetryAfter, rand.Uint64()))
+	d.until, d.why = now.Add(st.s.cfg.Retry.wait(d.failures, f.class.RetryAfter, rand.Uint64())), f.reply
+	st.tellHeld(f.source, d.why, d.until, now)
 	st.backlog.filterReady(func(it *item) bool {
 		if it.set() != set {
 			return true
@@ -49,4 +45,15 @@ func (st *site) bury(set string, f *failure, now time.Time) {
 		}
 		return false
 	})
+}
+
+// firstDead returns which of the sets that cannot be reached is tried first, zero
+// if there is none.
+func (st *site) firstDead(now time.Time) (until time.Time, why bounce.Reply) {
+	for _, d := range st.dead {
+		if now.Before(d.until) && (until.IsZero() || d.until.Before(until)) {
+			until, why = d.until, d.why
+		}
+	}
+	return until, why
 }

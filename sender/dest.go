@@ -31,6 +31,7 @@ type dest struct {
 	heldBy    bounce.Reply
 	holds     int       // by replies, in a row, nothing delivered in between
 	failures  int       // failed connections in a row
+	worked    bool      // it has delivered something
 	growAt    time.Time // no more connections before: one failed while others worked
 	crowd     int       // how many those were
 	moved     time.Time // it began a message or a connection
@@ -292,7 +293,7 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 		d.observe(now, feedback(event, f, ""))
 	}
 	d.failures++
-	if c.open == nil && len(d.sessions) > d.opening {
+	if c.open == nil && d.reaches(c.set) {
 		// The others work: it is one too many. What waits goes through them.
 		d.crowd = len(d.sessions)
 		d.growAt = now.Add(d.site.s.cfg.Retry.pause(d.failures, f.class.RetryAfter))
@@ -301,6 +302,20 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 	if c.open == nil || d.failures >= lostLimit {
 		d.unreachable(f, c.set, now)
 	}
+}
+
+// reaches reports whether a connection to a set of servers is open.
+func (d *dest) reaches(set string) bool {
+	return slices.ContainsFunc(d.sessions, func(c *session) bool {
+		return c.open != nil && (c.set == set || d.site.dead == nil)
+	})
+}
+
+// isTheOneToBlame reports whether it is rather this source than the servers that
+// fails: it reaches none of them, and another source is there to take over.
+func (d *dest) isTheOneToBlame(now time.Time) bool {
+	return (!d.worked || d.failures >= lostLimit) &&
+		slices.ContainsFunc(d.site.dests, func(o *dest) bool { return o.failures == 0 && !o.held(now) })
 }
 
 // failureOf puts a connection's error in the words of package bounce.
@@ -327,7 +342,7 @@ func (d *dest) unreachable(f *failure, set string, now time.Time) {
 	case f.class.Category == bounce.InvalidDomain && f.class.Permanent:
 		d.site.reject(f, set, now) // 521 or 556 from all hosts, RFC 7504
 		return
-	case d.site.dead != nil:
+	case d.site.dead != nil && !d.isTheOneToBlame(now):
 		d.site.bury(set, f, now)
 		return
 	}
@@ -372,13 +387,17 @@ func (d *dest) hold(event throttle.Event, f *failure, stream string, now time.Ti
 func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {
 	d.heldUntil, d.heldBy = until, why
 	d.site.backlog.unstick(d.source.Name)
-	d.site.s.cfg.log.Warn("destination held", "site", d.site.name, "source", d.source.Name, "until", until, "reply", why.String())
-	d.site.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: d.site.name, Source: d.source.Name, Host: why.Host, Reply: why, At: until})
+	d.site.tellHeld(d.source.Name, why, until, now)
+}
+
+func (st *site) tellHeld(source string, why bounce.Reply, until, now time.Time) {
+	st.s.cfg.log.Warn("destination held", "site", st.name, "source", source, "until", until, "reply", why.String())
+	st.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: st.name, Source: source, Host: why.Host, Reply: why, At: until})
 }
 
 // recovered notes a delivery to a set of servers.
 func (d *dest) recovered(set string) {
-	d.holds, d.failures = 0, 0
+	d.holds, d.failures, d.worked = 0, 0, true
 	delete(d.site.dead, set)
 }
 

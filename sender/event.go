@@ -19,7 +19,7 @@ const (
 	EventConnClosed                  // a connection ended, Err says why, nil = by us
 	EventConnFailed                  // no connection to any host of the site
 	EventStopped                     // a stream is stopped at a site, by the Breaker, until At; Reply says why
-	EventHeld                        // a destination is held until At, Reply says why
+	EventHeld                        // a destination, or Host of one that was rolled up, is held until At, Reply says why
 	EventPaused                      // the Queue cannot be written, Err says why: nothing is sent; it is tried again At
 	EventResumed                     // it can be written again
 )

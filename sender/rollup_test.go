@@ -3,6 +3,8 @@ package sender_test
 import (
 	"context"
 	"fmt"
+	"net"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,5 +70,70 @@ func TestRollup(t *testing.T) {
 		require.InDelta(t, 38, took.Seconds(), 8)
 		shutdown(t, s)
 		requireDelivered(t, sb, results)
+	})
+}
+
+// rolledUp is a sandbox of n customers of one provider, each with servers of its
+// own, and a Sender for them.
+func rolledUp(t testing.TB, n int, behave func(i int) sendertest.Behavior) (sb *sendertest.Sandbox, cfg sender.Config, domains []string) {
+	sb = sendertest.Start(t, sendertest.Options{Memory: true})
+	for i := range n {
+		d := fmt.Sprintf("d%d.example", i)
+		sb.AddHost("mx."+d, behave(i))
+		sb.AddDomain(d, "mx."+d)
+		domains = append(domains, d)
+	}
+	cfg = config(sb)
+	cfg.Policy = oneSite{fast}
+	return sb, cfg, domains
+}
+
+// It costs them nothing either if it is the first that the provider is tried with.
+func TestRollupBeginsWithADeadCustomer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, cfg, domains := rolledUp(t, 5, func(i int) sendertest.Behavior { return sendertest.Behavior{Refuse: i == 0} })
+		cfg.Retry.Lifetime = time.Hour
+		held := 0
+		cfg.Observe = func(e sender.Event) {
+			if e.Kind == sender.EventHeld {
+				held++
+				require.Equal(t, "mx.d0.example", e.Host)
+			}
+		}
+		s := start(t, cfg)
+		dead := make(chan []sender.Result)
+		go func() { dead <- s.SendAll(context.Background(), letters(3, domains[0])...) }()
+		time.Sleep(time.Second)
+		at := s.Snapshot().Destinations[0]
+		require.Equal(t, sender.BindingHeld, at.Binding)
+		require.Contains(t, at.Reply.Text, "refused")
+		require.True(t, at.Until.After(time.Now()))
+		begin := time.Now()
+		require.Equal(t, 80, count(s.SendAll(context.Background(), letters(20, domains[1:]...)...))[sender.Sent])
+		require.Less(t, time.Since(begin), time.Minute)
+		require.Equal(t, 3, count(<-dead)[sender.Deferred])
+		require.Positive(t, held)
+		shutdown(t, s)
+	})
+}
+
+// A source that reaches none of a provider's servers is not taken for customers
+// that are dead: the other source carries the mail.
+func TestRollupDeadSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sb, cfg, domains := rolledUp(t, 10, func(int) sendertest.Behavior { return sendertest.Behavior{Latency: 50 * time.Millisecond} })
+		cfg.Sources = []sender.Source{{Name: "a"}, {Name: "b"}}
+		cfg.Retry.MaxAttempts = 1
+		var n atomic.Int64
+		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if n.Add(1) == 1 {
+				return nil, fmt.Errorf("cannot bind")
+			}
+			return sb.Dial(ctx, network, addr)
+		}
+		s := start(t, cfg)
+		results := s.SendAll(context.Background(), letters(5, domains...)...)
+		shutdown(t, s)
+		require.Equal(t, 50, count(results)[sender.Sent], "%v", count(results))
 	})
 }

@@ -32,8 +32,7 @@ type site struct {
 	dests    []*dest             // one for each source
 	vnow     float64             // virtual time of the sources: that of the one that sent last
 	scanAt   time.Time           // no ready item's lifetime ends before
-	set      string              // servers of the first item
-	dead     map[string]*deadSet // servers that cannot be reached, if the Policy joined several sets
+	dead     map[string]*deadSet // servers that cannot be reached, by set; nil unless the Policy joins several
 	owed     int                 // connections to give back when one has done something
 	stopping bool
 }
@@ -78,6 +77,9 @@ func newSite(s *Sender, name string, d *domain, rt *mx.Route) *site {
 	key := throttle.Key{Site: name, MX: hostNames(rt)}
 	if rt != nil {
 		key.Domain = d.name
+		if joined := name != d.route.site(rt.Site) && name != d.route.site(d.name); joined {
+			st.dead = map[string]*deadSet{}
+		}
 	} else {
 		key.MX = st.way.relay
 	}

@@ -188,6 +188,10 @@ func (d *dest) explain(o *Destination, now time.Time) {
 	next := d.next(now)
 	switch {
 	case d.open(now) == 0:
+		o.Until, o.Reply = d.site.firstDead(now)
+		if !o.Until.IsZero() {
+			o.Binding = BindingHeld
+		}
 		return
 	case d.held(now):
 		o.Binding, o.Until, o.Reply = BindingHeld, d.heldUntil, d.heldBy
