@@ -3,12 +3,15 @@ package sender
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
 // clerk writes to the Queue what becomes of the recipients that are in memory
 // out of it. One goroutine runs it, which owns the fields; others put notes into
-// its inbox. It collects notes while a write is under way: they share the next.
+// its inbox. Marks are waited for on the wire: they are written at once, beside
+// whatever else is being written. The rest is collected while a write is under
+// way, and shares the next. A mark that was noted before is written before.
 type clerk struct {
 	s       *Sender
 	box     *inbox[note]
@@ -16,11 +19,23 @@ type clerk struct {
 	stop    chan struct{} // closed when no more notes come
 	done    chan struct{} // closed when the last ones are written
 
-	changes []Change
-	notes   []note // that made the changes, in their order
-	marks   []*mark
-	writeAt time.Time // zero = nothing to write
+	marks   changeSet // Sending and NotSending
+	rest    changeSet
+	spare   changeSet // empty: memory for the next
+	writing bool      // a set is being written
+	written chan changeSet
+	writeAt time.Time // zero = nothing to write, but for marks
 	fails   int       // writes in a row
+}
+
+// changeSet is what is written at once.
+type changeSet struct {
+	changes []Change
+	notes   []note  // that made the changes, in their order
+	asked   []*mark // to be answered when it is written
+	retry   bool    // after a failure: if it is written, the Queue works again
+	now     time.Time
+	err     error
 }
 
 // note is a Change with what the clerk needs beside it.
@@ -58,7 +73,7 @@ func (m *mark) wait(ctx context.Context) error {
 }
 
 func newClerk(s *Sender) *clerk {
-	return &clerk{s: s, box: newInbox[note](), journal: newJournal(), stop: make(chan struct{}), done: make(chan struct{})}
+	return &clerk{s: s, box: newInbox[note](), journal: newJournal(), written: make(chan changeSet, 1), stop: make(chan struct{}), done: make(chan struct{})}
 }
 
 // mark notes that the items are about to go out.
@@ -104,22 +119,27 @@ func (c *clerk) run() {
 		for i := range got {
 			c.take(&got[i], now)
 		}
-		if len(c.changes) > 0 && !now.Before(c.writeAt) {
-			c.write(now)
+		if c.fails == 0 && len(c.marks.changes) > 0 {
+			c.writeMarks(now)
 			continue
 		}
-		if stop == nil && (len(c.changes) == 0 || c.fails >= lastWrites) {
-			if len(c.changes) > 0 {
-				c.s.cfg.log.Error("the Queue could not be written before the end: what was under way will be reported as unknown", "changes", len(c.changes))
+		if c.due(now) {
+			c.write(now)
+		}
+		if left := len(c.marks.changes) + len(c.rest.changes); stop == nil && !c.writing && (left == 0 || c.fails >= lastWrites) {
+			if left > 0 {
+				c.s.cfg.log.Error("the Queue could not be written before the end: what was under way will be reported as unknown", "changes", left)
 			}
 			return
 		}
 		wait := time.Hour
-		if !c.writeAt.IsZero() {
+		if !c.writing && !c.writeAt.IsZero() {
 			wait = c.writeAt.Sub(now)
 		}
 		timer.Reset(wait)
 		select {
+		case b := <-c.written:
+			c.wrote(b)
 		case <-c.box.wake:
 		case <-timer.C:
 		case <-stop:
@@ -128,27 +148,32 @@ func (c *clerk) run() {
 	}
 }
 
+// due reports whether it is time to write.
+func (c *clerk) due(now time.Time) bool {
+	return !c.writing && !c.writeAt.IsZero() && !now.Before(c.writeAt) && (len(c.rest.changes) > 0 || c.fails > 0)
+}
+
 // take adds a note to what is to be written.
 func (c *clerk) take(n *note, now time.Time) {
-	wait := linger
-	switch {
-	case n.mark != nil:
-		c.marks = append(c.marks, n.mark)
-		wait = 0
-	case n.Kind == Acknowledged:
+	to, wait := &c.rest, linger
+	switch n.Kind {
+	case Sending, NotSending:
+		to, wait = &c.marks, 0
+		if n.mark != nil {
+			to.asked = append(to.asked, n.mark)
+		}
+	case Acknowledged:
 		wait = ackLinger
 	}
 	if n.item != nil {
 		c.notify(n, now)
 		n.item = nil
 	}
-	if c.fails == 0 {
-		if at := now.Add(wait); c.writeAt.IsZero() || at.Before(c.writeAt) {
-			c.writeAt = at
-		}
+	if at := now.Add(wait); c.fails == 0 && to == &c.rest && (c.writeAt.IsZero() || at.Before(c.writeAt)) {
+		c.writeAt = at
 	}
-	c.changes = append(c.changes, n.Change)
-	c.notes = append(c.notes, *n)
+	to.changes = append(to.changes, n.Change)
+	to.notes = append(to.notes, *n)
 }
 
 // notify adds the notice that is due, if one is.
@@ -172,34 +197,73 @@ func (c *clerk) notify(n *note, now time.Time) {
 	}
 }
 
-// write writes all changes, or keeps them for later.
-func (c *clerk) write(now time.Time) {
-	c.writeAt = time.Time{}
-	// Not the Sender's context: what was delivered must be kept also when it is cut.
-	if err := c.s.cfg.Queue.Write(context.Background(), now, c.changes); err != nil {
-		c.failed(err, now)
+// writeMarks writes the marks and waits for it.
+func (c *clerk) writeMarks(now time.Time) {
+	b := c.marks
+	b.now = now
+	// Not the Sender's context: see write.
+	if b.err = c.s.cfg.Queue.Write(context.Background(), now, b.changes); b.err != nil {
+		c.marks = changeSet{}
+		c.failed(b)
 		return
 	}
+	b.answer(nil)
+	c.marks = b.emptied()
+}
+
+// write begins to write what was collected. After a failure that is all there
+// is, and be it nothing: then it is a trial.
+func (c *clerk) write(now time.Time) {
+	b := c.rest
+	c.rest, c.spare = c.spare, changeSet{}
 	if c.fails > 0 {
+		b.changes = slices.Concat(c.marks.changes, b.changes)
+		b.notes = slices.Concat(c.marks.notes, b.notes)
+		b.asked, b.retry = c.marks.asked, true
+		c.marks = changeSet{}
+		if len(b.changes) == 0 {
+			b.changes, b.notes = []Change{{Kind: Acknowledged}}, []note{{}}
+		}
+	}
+	b.now = now
+	c.writeAt, c.writing = time.Time{}, true
+	go func() {
+		// Not the Sender's context: what was delivered must be kept also when it is cut.
+		b.err = c.s.cfg.Queue.Write(context.Background(), now, b.changes)
+		c.written <- b
+	}()
+}
+
+// wrote takes note of a write that has ended.
+func (c *clerk) wrote(b changeSet) {
+	c.writing = false
+	if b.err != nil {
+		c.failed(b)
+		return
+	}
+	if b.retry {
 		c.fails = 0
 		c.s.resumeQueue()
 	}
-	c.answer(nil)
-	c.journal.add(c.changes)
-	c.s.taker.wrote(c.notes)
-	c.cancelLate()
-	c.changes, c.notes = emptied(c.changes), emptied(c.notes)
+	if c.writeAt.IsZero() && len(c.rest.changes) > 0 {
+		c.writeAt = time.Now()
+	}
+	b.answer(nil)
+	c.journal.add(b.changes)
+	c.s.taker.wrote(b.notes)
+	c.cancelLate(b.notes)
+	c.spare = b.emptied()
 }
 
 // cancelLate cancels what went back to the Queue after Cancel was there.
-func (c *clerk) cancelLate() {
+func (c *clerk) cancelLate(notes []note) {
 	canceled := c.s.admin.orders.Load().canceled
 	if len(canceled) == 0 {
 		return
 	}
 	late := map[string]bool{}
-	for i := range c.notes {
-		if n := &c.notes[i]; n.Kind == Later && canceled[n.leave.Campaign] {
+	for i := range notes {
+		if n := &notes[i]; n.Kind == Later && canceled[n.leave.Campaign] {
 			late[n.leave.Campaign] = true
 		}
 	}
@@ -232,6 +296,11 @@ func (c *clerk) late() {
 	c.journal.add(changes)
 }
 
+// emptied keeps the memory of a set for the next.
+func (b changeSet) emptied() changeSet {
+	return changeSet{changes: emptied(b.changes), notes: emptied(b.notes), asked: emptied(b.asked)}
+}
+
 // emptied keeps the memory of a slice for the next use, unless it is much.
 func emptied[T any](s []T) []T {
 	clear(s)
@@ -242,30 +311,39 @@ func emptied[T any](s []T) []T {
 }
 
 // failed pauses the sending. Whoever waits for a mark is told; all else is
-// written as soon as that is possible.
-func (c *clerk) failed(err error, now time.Time) {
+// written as soon as that is possible, before what was collected since.
+func (c *clerk) failed(b changeSet) {
 	c.fails++
-	c.writeAt = now.Add(min(writeRetry<<min(c.fails-1, 8), writeMax))
-	c.s.pauseQueue(err, c.writeAt, c.fails)
-	c.answer(errors.Join(errUnmarked, err))
-	kept, notes := c.changes[:0], c.notes[:0]
-	for i := range c.changes {
-		if c.changes[i].Kind != Sending {
-			kept, notes = append(kept, c.changes[i]), append(notes, c.notes[i])
+	c.writeAt = b.now.Add(min(writeRetry<<min(c.fails-1, 8), writeMax))
+	c.s.pauseQueue(b.err, c.writeAt, c.fails)
+	b.answer(errors.Join(errUnmarked, b.err))
+	var marks, rest changeSet
+	for i := range b.changes {
+		switch b.changes[i].Kind {
+		case Sending:
+		case NotSending:
+			marks.add(b.changes[i], b.notes[i])
+		default:
+			rest.add(b.changes[i], b.notes[i])
 		}
 	}
-	if len(kept) == 0 { // something to try with
-		kept, notes = append(kept, Change{Kind: Acknowledged}), append(notes, note{})
-	}
-	clear(c.changes[len(kept):])
-	clear(c.notes[len(kept):])
-	c.changes, c.notes = kept, notes
+	c.marks.follow(marks)
+	c.rest.follow(rest)
+}
+
+func (b *changeSet) add(c Change, n note) {
+	b.changes, b.notes = append(b.changes, c), append(b.notes, n)
+}
+
+// follow puts what was before b before it.
+func (b *changeSet) follow(before changeSet) {
+	b.changes = append(before.changes, b.changes...)
+	b.notes = append(before.notes, b.notes...)
 }
 
 // answer tells those who wait for marks.
-func (c *clerk) answer(err error) {
-	for _, m := range c.marks {
+func (b *changeSet) answer(err error) {
+	for _, m := range b.asked {
 		m.written <- err
 	}
-	c.marks = emptied(c.marks)
 }
