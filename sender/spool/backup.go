@@ -36,7 +36,12 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return wrap(s.path, err)
 	}
+	view := s.marks.watch()
 	err = errors.Join(c.vacuumInto(ctx, part), c.Close())
+	ids := s.marks.unwatch(view)
+	if err == nil {
+		err = s.addMarks(part, ids)
+	}
 	if err == nil {
 		err = os.Rename(part, path)
 	}
@@ -45,4 +50,16 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 		return wrap(path, err)
 	}
 	return nil
+}
+
+// addMarks notes marks in a copy.
+func (s *Spool) addMarks(path string, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	c, err := openConn(path, "synchronous=FULL")
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.keepMarks(c, ids), c.Close())
 }

@@ -22,32 +22,64 @@ func (s *Spool) Write(ctx context.Context, now time.Time, changes []sender.Chang
 	if err := s.check(ctx); err != nil {
 		return err
 	}
-	if len(changes) == 0 {
-		return nil
-	}
-	prepared := make([]change, len(changes))
+	set, unset, others := s.sort(changes)
+	prepared := make([]change, len(others))
 	bytes := 0
-	for i := range changes {
-		c := &prepared[i]
-		c.Change = &changes[i]
-		if err := c.prepare(now); err != nil {
+	for i, c := range others {
+		prepared[i].Change = c
+		if err := prepared[i].prepare(now); err != nil {
 			return err
 		}
-		bytes += len(c.detail)
+		bytes += len(prepared[i].detail)
 	}
-	err := s.write(ctx, &request{urgent: true, rows: len(changes), bytes: bytes, apply: func(t *tx) error {
+	// What is taken back goes before: if the rest fails, these go out again as they
+	// would have.
+	if err := s.marks.write(set, unset); err != nil {
+		return wrap(s.path, err)
+	}
+	if len(prepared) == 0 {
+		return nil
+	}
+	err := s.write(ctx, &request{urgent: true, rows: len(prepared), bytes: bytes, apply: func(t *tx) error {
 		t.seen(now)
 		return t.change(prepared, nano(now))
 	}})
 	if err != nil {
+		if len(set) > 0 {
+			_ = s.marks.write(nil, set) // if it fails, they are reported as unknown after a crash
+		}
 		return err
 	}
+	var ended []int64
 	for i := range prepared {
 		if c := &prepared[i]; c.Kind == sender.EndedNow {
 			c.Seq = c.seq
+			ended = append(ended, c.ID)
 		}
 	}
+	s.marks.ended(ended)
 	return nil
+}
+
+// sort tells what marks are set and taken back, and what is for SQLite.
+func (s *Spool) sort(changes []sender.Change) (set, unset []int64, others []*sender.Change) {
+	for i := range changes {
+		c := &changes[i]
+		switch c.Kind {
+		case sender.Sending:
+			set = append(set, c.ID)
+			continue
+		case sender.NotSending:
+			unset = append(unset, c.ID)
+			if !s.lines.isLost(c.ID) {
+				continue
+			}
+		case sender.Later:
+			unset = append(unset, c.ID)
+		}
+		others = append(others, c)
+	}
+	return set, unset, others
 }
 
 func (c *change) prepare(now time.Time) (err error) {
@@ -73,20 +105,11 @@ type waiter struct {
 	placed
 	id, message, remaining, content int64
 
-	alone  bool // its message has no other recipient: nothing of this changes
-	ended  bool
-	at     int64   // when it ended
-	marked mark    // what becomes of its mark
-	later  *change // the last that said so
+	alone bool // its message has no other recipient: nothing of this changes
+	ended bool
+	at    int64   // when it ended
+	later *change // the last that said so
 }
-
-type mark uint8
-
-const (
-	asItWas mark = iota
-	marked
-	unmarked
-)
 
 // change applies changes in order: what is the same for many is one statement.
 func (t *tx) change(changes []change, now int64) error {
@@ -111,14 +134,10 @@ func (t *tx) change(changes []change, now int64) error {
 			continue
 		}
 		switch c.Kind {
-		case sender.Sending:
-			w.marked = marked
-		case sender.NotSending:
-			w.marked = unmarked
 		case sender.Later:
-			w.marked, w.later = unmarked, c
+			w.later = c
 		case sender.EndedNow:
-			w.marked, w.ended = unmarked, true
+			w.ended = true
 			if c.seq, err = t.journal(c.detail, w.id); err != nil {
 				return err
 			}
@@ -183,13 +202,10 @@ func (t *tx) look(ids []int64, known map[int64]*waiter) error {
 
 // apply writes what became of the recipients.
 func (t *tx) apply(known map[int64]*waiter) error {
-	var mark, unmark []int64
+	var unlost []int64
 	for _, w := range known {
-		switch w.marked {
-		case marked:
-			mark = append(mark, w.id)
-		case unmarked:
-			unmark = append(unmark, w.id)
+		if t.s.lines.isLost(w.id) {
+			unlost = append(unlost, w.id)
 		}
 		if w.later != nil && !w.ended {
 			if err := t.postpone(w); err != nil {
@@ -198,19 +214,13 @@ func (t *tx) apply(known map[int64]*waiter) error {
 			t.left = append(t.left, w.placed)
 		}
 	}
-	t.unlost = append(t.unlost, unmark...)
-	for _, bulk := range []struct {
-		s   *stmt
-		ids []int64
-	}{{t.mark, mark}, {t.unmark, unmark}} {
-		if len(bulk.ids) > 0 {
-			slices.Sort(bulk.ids)
-			if _, err := bulk.s.exec(idList(bulk.ids)); err != nil {
-				return err
-			}
-		}
+	if len(unlost) == 0 {
+		return nil
 	}
-	return nil
+	t.unlost = append(t.unlost, unlost...)
+	slices.Sort(unlost)
+	_, err := t.unmark.exec(idList(unlost))
+	return err
 }
 
 func (t *tx) postpone(w *waiter) error {

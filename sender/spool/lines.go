@@ -233,9 +233,10 @@ type handed struct {
 }
 
 // isLost reports whether a recipient was in flight when the file was opened,
-// and nothing was heard of it since. Only the writer calls it, which alone
-// changes lost.
+// and nothing was heard of it since.
 func (ls *lines) isLost(id int64) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
 	_, ok := ls.lost[id]
 	return ok
 }

@@ -71,6 +71,7 @@ type Spool struct {
 	w      writer        // owned by run
 
 	untidy atomic.Int64 // see tidy.go; written by run
+	marks  marks
 
 	pool   chan *reader // those that are not in use
 	opened int          // how many there are in all
@@ -91,8 +92,8 @@ var _ sender.Queue = (*Spool)(nil)
 // process until Close or the end of the process; until then another Open gives
 // an error that wraps ErrLocked. Errors are of type *Error.
 //
-// Beside the file there are, while it is open, path-wal and path-shm, which
-// belong to it: never copy or delete one without the others. To copy it see
+// Beside the file there are, while it is open, path-wal, path-shm and path-marks,
+// which belong to it: never copy or delete one without the others. To copy it see
 // Spool.Backup.
 func Open(path string, o *Options) (*Spool, error) {
 	path, err := filepath.Abs(path)
@@ -142,10 +143,45 @@ func (s *Spool) load() error {
 	if err := s.w.load(); err != nil {
 		return err
 	}
+	ids, err := s.marks.open(s.path + "-marks")
+	if err == nil {
+		err = s.keepMarks(s.w.c, ids)
+	}
+	if err == nil {
+		err = s.marks.begin()
+	}
+	if err != nil {
+		return err
+	}
 	return s.w.c.query(`SELECT id FROM inflight`, func(row []value) error {
 		s.lines.lost[integer(row[0])] = struct{}{}
 		return nil
 	})
+}
+
+// keepMarks notes in the file, which c is a connection to, the marks of those
+// that have not ended.
+func (s *Spool) keepMarks(c *conn, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return c.exec(`INSERT OR IGNORE INTO inflight (id) SELECT r.id FROM json_each(?) j CROSS JOIN recipient r ON r.id = j.value
+		WHERE r.line <> 0 AND r.id NOT IN (SELECT recipient FROM result WHERE recipient IS NOT NULL)`, idList(ids))
+}
+
+// closeMarks leaves the marks that hold in the file, and no log.
+func (s *Spool) closeMarks() error {
+	ids, err := s.marks.close()
+	if s.marks.path == "" || s.w.c == nil {
+		return err
+	}
+	if err == nil {
+		err = s.keepMarks(s.w.c, ids)
+	}
+	if err == nil {
+		err = removeMarkFile(s.marks.path)
+	}
+	return err
 }
 
 // Close waits for what runs and closes the file. Whoever waits for a write gets
@@ -172,6 +208,7 @@ func (s *Spool) closeFiles() error {
 		errs = append(errs, s.take.r.c.Close())
 		s.take.r = nil
 	}
+	errs = append(errs, s.closeMarks())
 	if s.w.c != nil { // last: it writes the log into the file
 		errs = append(errs, s.w.c.Close())
 	}

@@ -52,7 +52,7 @@ type writer struct {
 	insertMessage, insertRecipient         *stmt
 	messageLess, messageGone               *stmt
 	find, later, ended                     *stmt
-	mark, unmark                           *stmt
+	unmark                                 *stmt
 	insertResult, ack                      *stmt
 	cancelCampaign, waitingAfter, moved    *stmt
 	purge, purgeable                       *stmt
@@ -123,7 +123,6 @@ func (w *writer) prepare() error {
 		&w.later: `UPDATE recipient SET at = ?2, due = ?3, attempts = ?4, warned = ?5, last = ?6 WHERE id = ?1`,
 		&w.ended: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
 			WHERE id IN (SELECT value FROM json_each(?1))`,
-		&w.mark:         `INSERT OR IGNORE INTO inflight (id) SELECT value FROM json_each(?)`,
 		&w.unmark:       `DELETE FROM inflight WHERE id IN (SELECT value FROM json_each(?))`,
 		&w.insertResult: `INSERT INTO result (seq, detail, recipient) VALUES (?, ?, ?)`,
 		&w.ack:          `DELETE FROM result WHERE seq BETWEEN ? AND ?`,
