@@ -29,10 +29,10 @@ const (
 // Changes are the kinds of calls that a broken disk fails; reads aside.
 var Changes = []Kind{Create, Write, Truncate, Sync, Delete, Share}
 
-// Op is a call of SQLite.
+// Op is a call of SQLite, or of a [File].
 type Op struct {
 	Kind Kind
-	Name string // of the file, without its directory
+	Name string // of the file, without its directory; of the directory itself "."
 	Off  int64  // Read, Write; the new length for Truncate
 	Len  int    // Read, Write
 	Grow int64  // by how many bytes the disk would be fuller: it gives blocks of 4096 to a file, and none to a hole
