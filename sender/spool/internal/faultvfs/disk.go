@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 )
 
-// Disk is a directory whose SQLite files are watched.
+// Disk is a directory whose files are watched.
 type Disk struct {
 	dir  string
 	rule atomic.Pointer[Rule]
@@ -50,11 +50,11 @@ func New(dir string) (*Disk, error) {
 		if !e.Type().IsRegular() || strings.HasSuffix(e.Name(), shm) {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		c, err := load(filepath.Join(dir, e.Name()))
 		if err != nil {
 			return nil, err
 		}
-		d.live[e.Name()] = &inode{synced: data, size: int64(len(data))}
+		d.live[e.Name()] = newInode(c)
 	}
 	d.known = maps.Clone(d.live)
 	d.SetRule(Sound)
@@ -140,7 +140,7 @@ func (d *Disk) opened(name string) *inode {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.live[name] == nil {
-		d.live[name] = new(inode)
+		d.live[name] = newInode(content{})
 	}
 	return d.live[name]
 }
@@ -173,7 +173,7 @@ func (d *Disk) sync(f *inode, entries bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range f.pending {
-		f.synced = c.apply(f.synced)
+		c.apply(&f.synced)
 	}
 	f.pending = nil
 	if entries {
@@ -188,17 +188,19 @@ func (d *Disk) lose(f *inode) {
 	f.pending = nil
 }
 
-func (d *Disk) size(f *inode) int64 {
+// grow is by how many bytes the disk would be fuller after the change to f.
+func (d *Disk) grow(f *inode, c change) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return f.size
+	return f.grow(c)
 }
 
-func (d *Disk) sizeOf(name string) int64 {
+// usedBy is how many bytes the file of that name has on the disk.
+func (d *Disk) usedBy(name string) int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if f := d.live[name]; f != nil {
-		return f.size
+		return int64(len(f.taken)) * block
 	}
 	return 0
 }

@@ -1,7 +1,8 @@
 //go:build unix
 
-// Package faultvfs lets tests take the power away under SQLite, and make its
-// disk fail. It is for tests only.
+// Package faultvfs lets tests take the power away under SQLite, and under Go
+// code that writes files beside it, and make their disk fail. It is for tests
+// only.
 //
 // A [Disk] is a directory. Files in it that SQLite opens go through a VFS that
 // writes them with SQLite's own "unix" VFS, and also keeps apart what was
@@ -12,6 +13,8 @@
 //	state := disk.State()                                    // the power goes now
 //	err = state.Restore(other, faultvfs.Unsynced, nil)       // what the machine finds when it is back
 //	... sql.Open("sqlite", filepath.Join(other, "x.db"))
+//
+// A [File] is a file of Go code on the same Disk, beside those of SQLite.
 //
 // A [Rule] looks at each call before it is made and can fail it, or call
 // State: a moment between any two calls.

@@ -3,8 +3,6 @@
 package faultvfs
 
 import (
-	"errors"
-
 	"modernc.org/libc"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -32,9 +30,8 @@ func fileClose(tls *libc.TLS, pFile uintptr) int32 {
 
 func fileRead(tls *libc.TLS, pFile, buf uintptr, n int32, off int64) int32 {
 	p, m := inner(pFile)
-	f := goFile(pFile)
-	if fault := f.disk.ask(Op{Kind: Read, Name: f.name, Off: off, Len: int(n)}); fault.Err != nil {
-		return code(Read, fault.Err)
+	if err := goFile(pFile).askRead(off, int(n)); err != nil {
+		return code(Read, err)
 	}
 	return function[dataFunc](m.FxRead)(tls, p, buf, n, off)
 }
@@ -42,29 +39,21 @@ func fileRead(tls *libc.TLS, pFile, buf uintptr, n int32, off int64) int32 {
 func fileWrite(tls *libc.TLS, pFile, buf uintptr, n int32, off int64) int32 {
 	p, m := inner(pFile)
 	f := goFile(pFile)
-	grow := max(0, off+int64(n)-f.disk.size(f.inode))
-	fault := f.disk.ask(Op{Kind: Write, Name: f.name, Off: off, Len: int(n), Grow: grow})
-	if fault.Err != nil {
-		n = int32(fault.Wrote)
-	}
-	if n > 0 {
-		if rc := function[dataFunc](m.FxWrite)(tls, p, buf, n, off); rc != sqlite3.SQLITE_OK {
+	data, fault := f.askWrite(off, bytesAt(buf, int(n)))
+	if len(data) > 0 {
+		if rc := function[dataFunc](m.FxWrite)(tls, p, buf, int32(len(data)), off); rc != sqlite3.SQLITE_OK {
 			return rc
 		}
-		f.disk.write(f.inode, off, bytesAt(buf, int(n)))
+		f.disk.write(f.inode, off, data)
 	}
-	if fault.Err != nil {
-		return code(Write, fault.Err)
-	}
-	return sqlite3.SQLITE_OK
+	return code(Write, fault)
 }
 
 func fileTruncate(tls *libc.TLS, pFile uintptr, size int64) int32 {
 	p, m := inner(pFile)
 	f := goFile(pFile)
-	op := Op{Kind: Truncate, Name: f.name, Off: size, Grow: size - f.disk.size(f.inode)}
-	if fault := f.disk.ask(op); fault.Err != nil {
-		return code(Truncate, fault.Err)
+	if err := f.askTruncate(size); err != nil {
+		return code(Truncate, err)
 	}
 	rc := function[sizeFunc](m.FxTruncate)(tls, p, size)
 	if rc == sqlite3.SQLITE_OK {
@@ -73,21 +62,8 @@ func fileTruncate(tls *libc.TLS, pFile uintptr, size int64) int32 {
 	return rc
 }
 
-// fileSync syncs the Disk, not the disk.
 func fileSync(_ *libc.TLS, pFile uintptr, _ int32) int32 {
-	f := goFile(pFile)
-	switch fault := f.disk.ask(Op{Kind: Sync, Name: f.name}); {
-	case fault.Lie:
-		return sqlite3.SQLITE_OK
-	case fault.Err != nil:
-		if !errors.Is(fault.Err, ErrNoSpace) {
-			f.disk.lose(f.inode)
-		}
-		return code(Sync, fault.Err)
-	}
-	f.disk.sync(f.inode, f.entries)
-	f.entries = false
-	return sqlite3.SQLITE_OK
+	return code(Sync, goFile(pFile).sync())
 }
 
 // fileControl passes on all but what would change the file past the Disk.

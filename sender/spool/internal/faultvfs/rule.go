@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"syscall"
 
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -28,13 +29,13 @@ const (
 // Changes are the kinds of calls that a broken disk fails; reads aside.
 var Changes = []Kind{Create, Write, Truncate, Sync, Delete, Share}
 
-// Op is a call of SQLite.
+// Op is a call of SQLite, or of a [File].
 type Op struct {
 	Kind Kind
-	Name string // of the file, without its directory
+	Name string // of the file, without its directory; of the directory itself "."
 	Off  int64  // Read, Write; the new length for Truncate
 	Len  int    // Read, Write
-	Grow int64  // by how many bytes the disk would be fuller
+	Grow int64  // by how many bytes the disk would be fuller: it gives blocks of 4096 to a file, and none to a hole
 }
 
 // Fault is what a Rule does to a call; the zero Fault lets it happen.
@@ -52,13 +53,16 @@ type Rule func(Op) Fault
 // written for good, as Linux does: the next Sync succeeds without it. What a
 // Sync with ErrNoSpace left is written by the next.
 var (
-	ErrIO       = errors.New("input/output error")      // EIO
-	ErrNoSpace  = errors.New("no space left on device") // ENOSPC
-	ErrReadOnly = errors.New("read-only file system")   // EROFS; a file that is there opens for reading
+	ErrIO       error = syscall.EIO
+	ErrNoSpace  error = syscall.ENOSPC
+	ErrReadOnly error = syscall.EROFS // SQLite opens a file that is there for reading
 )
 
-// code is what the unix VFS makes of err.
+// code is what the unix VFS makes of err, or of none.
 func code(k Kind, err error) int32 {
+	if err == nil {
+		return sqlite3.SQLITE_OK
+	}
 	if k == Write && errors.Is(err, ErrNoSpace) {
 		return sqlite3.SQLITE_FULL
 	}

@@ -3,9 +3,8 @@
 package faultvfs
 
 import (
-	"bytes"
+	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 )
@@ -15,9 +14,18 @@ const sector = 512
 
 // inode is a file, which may have no name any more.
 type inode struct {
-	synced  []byte   // what a power loss leaves
-	pending []change // written since, in order
-	size    int64    // with them
+	synced  content        // what a power loss leaves
+	pending []change       // written since, in order
+	size    int64          // with them
+	taken   map[int64]bool // the numbers of the blocks that it has on the disk
+}
+
+func newInode(c content) *inode {
+	f := &inode{synced: c, size: c.size, taken: map[int64]bool{}}
+	for n := range c.blocks {
+		f.taken[n] = true
+	}
+	return f
 }
 
 // change is a write, or a truncation to off if data is nil.
@@ -26,33 +34,54 @@ type change struct {
 	data []byte
 }
 
+// blocks are the numbers of the blocks that a write is in, the second excluded.
+func (c change) blocks() (int64, int64) {
+	return c.off / block, (c.off + int64(len(c.data)) + block - 1) / block
+}
+
 func (f *inode) change(c change) {
 	f.pending = append(f.pending, c)
 	if c.data == nil {
 		f.size = c.off
+		maps.DeleteFunc(f.taken, func(n int64, _ bool) bool { return n*block >= c.off })
+		return
 	}
 	f.size = max(f.size, c.off+int64(len(c.data)))
+	for n, end := c.blocks(); n < end; n++ {
+		f.taken[n] = true
+	}
 }
 
-func (f *inode) clone() *inode {
-	return &inode{synced: bytes.Clone(f.synced), pending: slices.Clone(f.pending), size: f.size}
-}
-
-// apply makes the change to a file's bytes.
-func (c change) apply(file []byte) []byte {
+// grow is by how many bytes the disk would be fuller after the change.
+func (f *inode) grow(c change) (bytes int64) {
 	if c.data == nil {
-		return resize(file, c.off)
+		for n := range f.taken {
+			if n*block >= c.off {
+				bytes -= block
+			}
+		}
+		return bytes
 	}
-	file = resize(file, max(int64(len(file)), c.off+int64(len(c.data))))
-	copy(file[c.off:], c.data)
-	return file
+	for n, end := c.blocks(); n < end; n++ {
+		if !f.taken[n] {
+			bytes += block
+		}
+	}
+	return bytes
 }
 
-func resize(file []byte, size int64) []byte {
-	if n := int64(len(file)); size > n {
-		return append(file, make([]byte, size-n)...)
+// clone has all that Restore needs.
+func (f *inode) clone() *inode {
+	return &inode{synced: f.synced.clone(), pending: slices.Clone(f.pending), size: f.size}
+}
+
+// apply makes the change to what is in a file.
+func (c change) apply(file *content) {
+	if c.data == nil {
+		file.resize(c.off)
+		return
 	}
-	return file[:size]
+	file.write(c.off, c.data)
 }
 
 // State is a Disk at a moment.
@@ -91,7 +120,8 @@ func (s *State) Restore(dir string, loss Loss, rng *rand.Rand) error {
 		if f == nil {
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), f.after(loss, rng), 0o600); err != nil {
+		file := f.after(loss, rng)
+		if err := file.save(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
@@ -109,50 +139,46 @@ func keys(m map[string]bool) func(func(string) bool) {
 }
 
 // after is what is left of the file.
-func (f *inode) after(loss Loss, rng *rand.Rand) []byte {
-	file := bytes.Clone(f.synced)
-	switch loss {
-	case Nothing:
+func (f *inode) after(loss Loss, rng *rand.Rand) content {
+	file := f.synced.clone()
+	switch {
+	case loss == Nothing:
 		for _, c := range f.pending {
-			file = c.apply(file)
+			c.apply(&file)
 		}
-	case Some:
-		if len(f.pending) == 0 {
-			return file
-		}
-		if rng.IntN(2) == 0 {
-			return f.cut(file, rng)
-		}
-		return f.scatter(file, rng)
+	case loss == Unsynced || len(f.pending) == 0:
+	case rng.IntN(2) == 0:
+		f.cut(&file, rng)
+	default:
+		f.scatter(&file, rng)
 	}
 	return file
 }
 
 // cut keeps the first changes, and a part of the one that was under way.
-func (f *inode) cut(file []byte, rng *rand.Rand) []byte {
+func (f *inode) cut(file *content, rng *rand.Rand) {
 	n := rng.IntN(len(f.pending) + 1)
 	for _, c := range f.pending[:n] {
-		file = c.apply(file)
+		c.apply(file)
 	}
 	if n < len(f.pending) && f.pending[n].data != nil {
 		c := f.pending[n]
 		c.data = c.data[:rng.IntN(len(c.data)+1)]
-		file = c.apply(file)
+		c.apply(file)
 	}
-	return file
 }
 
 // scatter keeps sectors of the changes, as a disk does that writes in an order
 // of its own.
-func (f *inode) scatter(file []byte, rng *rand.Rand) []byte {
+func (f *inode) scatter(file *content, rng *rand.Rand) {
 	keep, garbage := rng.Float64(), rng.Float64()*0.2
 	if rng.IntN(4) == 0 { // the new length went first: there are zeros where data should be
-		file = resize(file, max(int64(len(file)), f.size))
+		file.resize(max(file.size, f.size))
 	}
 	for _, c := range f.pending {
 		if c.data == nil {
 			if rng.Float64() < keep {
-				file = c.apply(file)
+				c.apply(file)
 			}
 			continue
 		}
@@ -163,10 +189,9 @@ func (f *inode) scatter(file []byte, rng *rand.Rand) []byte {
 			if rng.Float64() < garbage {
 				part.data = noise(len(part.data), rng)
 			}
-			file = part.apply(file)
+			part.apply(file)
 		}
 	}
-	return file
 }
 
 // sectors splits a write where sectors of the disk end.

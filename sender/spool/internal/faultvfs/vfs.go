@@ -22,14 +22,6 @@ type file struct {
 
 const fileSize = unsafe.Sizeof(file{})
 
-// openFile is the Go side of a file.
-type openFile struct {
-	disk    *Disk
-	name    string
-	inode   *inode
-	entries bool // the first sync syncs the directory too, as that of the unix VFS does
-}
-
 var (
 	filesMu sync.Mutex
 	last    uintptr                   // guarded by filesMu
@@ -130,21 +122,17 @@ func vfsOpen(tls *libc.TLS, _, zName, pFile uintptr, flags int32, pOutFlags uint
 	}
 	*at[file](pFile) = file{}
 	name := filepath.Base(path)
-	op := Op{Kind: Open, Name: name}
-	if !d.exists(name) {
-		op = Op{Kind: Create, Name: name, Grow: 1}
-	}
-	if fault := d.ask(op); errors.Is(fault.Err, ErrReadOnly) && op.Kind == Open {
+	if kind, err := d.askOpen(name); errors.Is(err, ErrReadOnly) && kind == Open {
 		flags = flags&^(sqlite3.SQLITE_OPEN_READWRITE|sqlite3.SQLITE_OPEN_CREATE) | sqlite3.SQLITE_OPEN_READONLY
-	} else if fault.Err != nil {
-		return code(op.Kind, fault.Err)
+	} else if err != nil {
+		return code(kind, err)
 	}
 	if rc := open(tls, pUnix, zName, pFile+fileSize, flags, pOutFlags); rc != sqlite3.SQLITE_OK {
 		return rc
 	}
 	const journals = sqlite3.SQLITE_OPEN_MAIN_JOURNAL | sqlite3.SQLITE_OPEN_SUPER_JOURNAL | sqlite3.SQLITE_OPEN_WAL
-	f := &openFile{disk: d, name: name, inode: d.opened(name),
-		entries: flags&sqlite3.SQLITE_OPEN_CREATE != 0 && flags&journals != 0}
+	f := &openFile{disk: d, name: name, inode: d.opened(name)}
+	f.entries.Store(flags&sqlite3.SQLITE_OPEN_CREATE != 0 && flags&journals != 0) // as the unix VFS does
 	filesMu.Lock()
 	defer filesMu.Unlock()
 	last++
@@ -157,9 +145,9 @@ func vfsDelete(tls *libc.TLS, _, zName uintptr, syncDir int32) int32 {
 	path := libc.GoString(zName)
 	name := filepath.Base(path)
 	d := diskOf(path)
-	if d != nil && d.exists(name) {
-		if fault := d.ask(Op{Kind: Delete, Name: name, Grow: -d.sizeOf(name)}); fault.Err != nil {
-			return code(Delete, fault.Err)
+	if d != nil {
+		if err := d.askDelete(name); err != nil {
+			return code(Delete, err)
 		}
 	}
 	rc := function[deleteFunc](unix.FxDelete)(tls, vfs.FpAppData, zName, 0)
