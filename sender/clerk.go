@@ -3,15 +3,15 @@ package sender
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
 // clerk writes to the Queue what becomes of the recipients that are in memory
 // out of it. One goroutine runs it, which owns the fields; others put notes into
-// its inbox. Marks are waited for on the wire: they are written at once, beside
-// whatever else is being written. The rest is collected while a write is under
-// way, and shares the next. A mark that was noted before is written before.
+// its inbox. Marks are waited for on the wire: they are written at once, with the
+// results that are known by then, so that no more is in doubt after a crash than
+// what is on the wire. The rest has a lane of its own, which collects while a
+// write is under way. What was noted for the first lane before is written before.
 type clerk struct {
 	s       *Sender
 	box     *inbox[note]
@@ -19,13 +19,14 @@ type clerk struct {
 	stop    chan struct{} // closed when no more notes come
 	done    chan struct{} // closed when the last ones are written
 
-	marks   changeSet // Sending and NotSending
+	first   changeSet // Sending, NotSending and EndedNow
+	firstAt time.Time // zero = nothing to write
 	rest    changeSet
-	spare   changeSet // empty: memory for the next
-	writing bool      // a set is being written
+	restAt  time.Time // zero = nothing to write, and no trial after a failure
+	spare   changeSet // empty: memory for the next rest
+	writing bool      // a set of the rest is being written
 	written chan changeSet
-	writeAt time.Time // zero = nothing to write, but for marks
-	fails   int       // writes in a row
+	fails   int // writes in a row
 }
 
 // changeSet is what is written at once.
@@ -119,22 +120,22 @@ func (c *clerk) run() {
 		for i := range got {
 			c.take(&got[i], now)
 		}
-		if c.fails == 0 && len(c.marks.changes) > 0 {
-			c.writeMarks(now)
+		if c.fails == 0 && due(c.firstAt, now) {
+			c.writeFirst(now)
 			continue
 		}
-		if c.due(now) {
+		if !c.writing && due(c.restAt, now) {
 			c.write(now)
 		}
-		if left := len(c.marks.changes) + len(c.rest.changes); stop == nil && !c.writing && (left == 0 || c.fails >= lastWrites) {
+		if left := len(c.first.changes) + len(c.rest.changes); stop == nil && !c.writing && (left == 0 || c.fails >= lastWrites) {
 			if left > 0 {
 				c.s.cfg.log.Error("the Queue could not be written before the end: what was under way will be reported as unknown", "changes", left)
 			}
 			return
 		}
 		wait := time.Hour
-		if !c.writing && !c.writeAt.IsZero() {
-			wait = c.writeAt.Sub(now)
+		if at := c.next(); !at.IsZero() {
+			wait = at.Sub(now)
 		}
 		timer.Reset(wait)
 		select {
@@ -143,37 +144,57 @@ func (c *clerk) run() {
 		case <-c.box.wake:
 		case <-timer.C:
 		case <-stop:
-			stop, c.writeAt = nil, time.Now()
+			stop = nil
+			c.hurry(time.Now())
 		}
 	}
 }
 
-// due reports whether it is time to write.
-func (c *clerk) due(now time.Time) bool {
-	return !c.writing && !c.writeAt.IsZero() && !now.Before(c.writeAt) && (len(c.rest.changes) > 0 || c.fails > 0)
+func due(at, now time.Time) bool { return !at.IsZero() && !now.Before(at) }
+
+// next returns when there is something to write, zero for not before news.
+func (c *clerk) next() (at time.Time) {
+	if !c.writing {
+		at = c.restAt
+	}
+	if c.fails == 0 {
+		at = sooner(at, c.firstAt)
+	}
+	return at
+}
+
+// hurry makes all due that waits.
+func (c *clerk) hurry(now time.Time) {
+	if len(c.first.changes) > 0 {
+		c.firstAt = now
+	}
+	if len(c.rest.changes) > 0 || c.fails > 0 {
+		c.restAt = now
+	}
 }
 
 // take adds a note to what is to be written.
 func (c *clerk) take(n *note, now time.Time) {
-	to, wait := &c.rest, linger
+	to, at, wait := &c.first, &c.firstAt, linger
 	switch n.Kind {
-	case Sending, NotSending:
-		to, wait = &c.marks, 0
+	case Sending:
+		wait = 0
 		if n.mark != nil {
 			to.asked = append(to.asked, n.mark)
 		}
+	case Later:
+		to, at = &c.rest, &c.restAt
 	case Acknowledged:
-		wait = ackLinger
+		to, at, wait = &c.rest, &c.restAt, ackLinger
 	}
 	if n.item != nil {
 		c.notify(n, now)
 		n.item = nil
 	}
-	if at := now.Add(wait); c.fails == 0 && to == &c.rest && (c.writeAt.IsZero() || at.Before(c.writeAt)) {
-		c.writeAt = at
+	if c.fails == 0 { // else it goes with the next trial
+		*at = sooner(*at, now.Add(wait))
 	}
-	to.changes = append(to.changes, n.Change)
-	to.notes = append(to.notes, *n)
+	to.add(n.Change, *n)
 }
 
 // notify adds the notice that is due, if one is.
@@ -197,44 +218,42 @@ func (c *clerk) notify(n *note, now time.Time) {
 	}
 }
 
-// writeMarks writes the marks and waits for it.
-func (c *clerk) writeMarks(now time.Time) {
-	b := c.marks
+// writeFirst writes what marks wait for, and waits for it.
+func (c *clerk) writeFirst(now time.Time) {
+	b := c.first
 	b.now = now
-	// Not the Sender's context: see write.
+	c.first, c.firstAt = changeSet{}, time.Time{}
+	// Not the Sender's context: what was delivered must be kept also when it is cut.
 	if b.err = c.s.cfg.Queue.Write(context.Background(), now, b.changes); b.err != nil {
-		c.marks = changeSet{}
 		c.failed(b)
 		return
 	}
-	b.answer(nil)
-	c.marks = b.emptied()
+	c.tell(b)
+	c.first = b.emptied()
 }
 
-// write begins to write what was collected. After a failure that is all there
-// is, and be it nothing: then it is a trial.
+// write begins to write the rest. After a failure that is all there is, and be
+// it nothing: then it is a trial.
 func (c *clerk) write(now time.Time) {
 	b := c.rest
-	c.rest, c.spare = c.spare, changeSet{}
+	c.rest, c.spare, c.restAt = c.spare, changeSet{}, time.Time{}
 	if c.fails > 0 {
-		b.changes = slices.Concat(c.marks.changes, b.changes)
-		b.notes = slices.Concat(c.marks.notes, b.notes)
-		b.asked, b.retry = c.marks.asked, true
-		c.marks = changeSet{}
+		b.follow(c.first)
+		b.asked, b.retry = c.first.asked, true
+		c.first, c.firstAt = changeSet{}, time.Time{}
 		if len(b.changes) == 0 {
-			b.changes, b.notes = []Change{{Kind: Acknowledged}}, []note{{}}
+			b.add(Change{Kind: Acknowledged}, note{})
 		}
 	}
 	b.now = now
-	c.writeAt, c.writing = time.Time{}, true
+	c.writing = true
 	go func() {
-		// Not the Sender's context: what was delivered must be kept also when it is cut.
-		b.err = c.s.cfg.Queue.Write(context.Background(), now, b.changes)
+		b.err = c.s.cfg.Queue.Write(context.Background(), now, b.changes) // as above
 		c.written <- b
 	}()
 }
 
-// wrote takes note of a write that has ended.
+// wrote takes note of a write of the rest that has ended.
 func (c *clerk) wrote(b changeSet) {
 	c.writing = false
 	if b.err != nil {
@@ -243,16 +262,19 @@ func (c *clerk) wrote(b changeSet) {
 	}
 	if b.retry {
 		c.fails = 0
+		c.hurry(time.Now()) // what was collected meanwhile
 		c.s.resumeQueue()
 	}
-	if c.writeAt.IsZero() && len(c.rest.changes) > 0 {
-		c.writeAt = time.Now()
-	}
+	c.tell(b)
+	c.cancelLate(b.notes)
+	c.spare = b.emptied()
+}
+
+// tell tells whom it concerns that changes are written.
+func (c *clerk) tell(b changeSet) {
 	b.answer(nil)
 	c.journal.add(b.changes)
 	c.s.taker.wrote(b.notes)
-	c.cancelLate(b.notes)
-	c.spare = b.emptied()
 }
 
 // cancelLate cancels what went back to the Queue after Cancel was there.
@@ -314,20 +336,20 @@ func emptied[T any](s []T) []T {
 // written as soon as that is possible, before what was collected since.
 func (c *clerk) failed(b changeSet) {
 	c.fails++
-	c.writeAt = b.now.Add(min(writeRetry<<min(c.fails-1, 8), writeMax))
-	c.s.pauseQueue(b.err, c.writeAt, c.fails)
+	c.restAt = b.now.Add(min(writeRetry<<min(c.fails-1, 8), writeMax))
+	c.s.pauseQueue(b.err, c.restAt, c.fails)
 	b.answer(errors.Join(errUnmarked, b.err))
-	var marks, rest changeSet
+	var first, rest changeSet
 	for i := range b.changes {
 		switch b.changes[i].Kind {
 		case Sending:
-		case NotSending:
-			marks.add(b.changes[i], b.notes[i])
+		case NotSending, EndedNow:
+			first.add(b.changes[i], b.notes[i])
 		default:
 			rest.add(b.changes[i], b.notes[i])
 		}
 	}
-	c.marks.follow(marks)
+	c.first.follow(first)
 	c.rest.follow(rest)
 }
 

@@ -179,7 +179,7 @@ func (s *Spool) closeMarks() error {
 		err = s.keepMarks(s.w.c, ids)
 	}
 	if err == nil {
-		err = removeMarkFile(s.marks.path)
+		err = markDisk.remove(s.marks.path)
 	}
 	return err
 }

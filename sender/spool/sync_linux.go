@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,9 +22,9 @@ func datasync(f *os.File) error {
 	}
 }
 
-// syncFolder waits until the disk has the name of a file.
-func syncFolder(path string) error {
-	f, err := os.Open(filepath.Dir(path))
+// syncFolder waits until the disk has the names of the files in it.
+func syncFolder(folder string) error {
+	f, err := os.Open(folder)
 	if err != nil {
 		return err
 	}

@@ -5,19 +5,18 @@ package spool
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"runtime"
 )
 
 func datasync(f *os.File) error { return f.Sync() }
 
-// syncFolder waits until the disk has the name of a file, where a folder can be
+// syncFolder waits until the disk has the names of the files in it, where a folder can be
 // synced.
-func syncFolder(path string) error {
+func syncFolder(folder string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
-	f, err := os.Open(filepath.Dir(path))
+	f, err := os.Open(folder)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,12 @@ func diskFor(path string) (*Disk, string) {
 	return diskOf(filepath.Join(dir, name)), name
 }
 
+// Covers reports whether a file would be on a Disk.
+func Covers(path string) bool {
+	d, _ := diskFor(path)
+	return d != nil
+}
+
 // Size is the length in bytes, holes included.
 func (f *File) Size() (int64, error) {
 	info, err := f.os.Stat()
