@@ -230,7 +230,7 @@ func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
 		return nil
 	}
 	slices.Sort(ids)
-	if _, err := t.ended.exec(idList(ids), now); err != nil {
+	if err := t.ended.exec(ids, now); err != nil {
 		return err
 	}
 	if now < never-int64(t.s.opt.Retention) {
@@ -256,11 +256,7 @@ func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
 		}
 		delete(less, w.message)
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	_, err := t.messageGone.exec(idList(gone))
-	return err
+	return t.messageGone.exec(gone)
 }
 
 // journal keeps a result until it is acknowledged, with its recipient if that

@@ -239,6 +239,35 @@ func (ls *lines) isEmpty(l *line) bool {
 	return l.state == idle && l.out == 0 && l.hold == end && l.next == never
 }
 
+// minRun is how many ids that follow each other are worth a statement of their own.
+const minRun = 8
+
+// bulk does something to the rows with some ids: by a range for those that follow
+// each other, which costs half as much, and by a list for the others.
+type bulk struct{ span, list *stmt }
+
+// exec passes what follows the ids on to the statements.
+func (b *bulk) exec(ids []int64, also ...value) error {
+	var others []int64
+	for len(ids) > 0 {
+		n := 1
+		for n < len(ids) && ids[n] == ids[n-1]+1 {
+			n++
+		}
+		if n < minRun {
+			others = append(others, ids[:n]...)
+		} else if _, err := b.span.exec(append([]value{ids[0], ids[n-1]}, also...)...); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	_, err := b.list.exec(append([]value{idList(others)}, also...)...)
+	return err
+}
+
 // idList is ids as JSON.
 func idList(ids []int64) string {
 	b := make([]byte, 0, 2+10*len(ids))

@@ -50,8 +50,8 @@ type writer struct {
 	insertContent, insertBody, findContent *stmt
 	useContent, freeContent, dropBody      *stmt
 	insertMessage, insertRecipient         *stmt
-	messageLess, messageGone               *stmt
-	find, later, ended                     *stmt
+	messageLess, find, later               *stmt
+	messageGone, ended                     bulk
 	mark, unmark                           *stmt
 	insertResult, ack                      *stmt
 	cancelCampaign, waitingAfter, moved    *stmt
@@ -115,13 +115,16 @@ func (w *writer) prepare() error {
 		&w.insertMessage: `INSERT INTO message (id, name, sender, content, born, remaining, recipients, tags, more, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)`,
 		&w.insertRecipient: `INSERT INTO recipient (id, line, at, due, message, key, address) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (key) DO NOTHING`,
-		&w.messageLess: `UPDATE message SET remaining = remaining - ?2 WHERE id = ?1`,
-		&w.messageGone: `DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))`,
+		&w.messageLess:      `UPDATE message SET remaining = remaining - ?2 WHERE id = ?1`,
+		&w.messageGone.span: `DELETE FROM message WHERE id BETWEEN ? AND ?`,
+		&w.messageGone.list: `DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))`,
 
 		&w.find: `SELECT r.id, r.line, r.at, r.message, m.remaining, m.content FROM json_each(?) j
 			CROSS JOIN recipient r ON r.id = j.value LEFT JOIN message m ON m.id = r.message WHERE r.line <> 0`,
 		&w.later: `UPDATE recipient SET at = ?2, due = ?3, attempts = ?4, warned = ?5, last = ?6 WHERE id = ?1`,
-		&w.ended: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
+		&w.ended.span: `UPDATE recipient SET line = 0, at = ?3, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
+			WHERE id BETWEEN ?1 AND ?2`,
+		&w.ended.list: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
 			WHERE id IN (SELECT value FROM json_each(?1))`,
 		&w.mark:         `INSERT OR IGNORE INTO inflight (id) SELECT value FROM json_each(?)`,
 		&w.unmark:       `DELETE FROM inflight WHERE id IN (SELECT value FROM json_each(?))`,
