@@ -119,17 +119,54 @@ func BenchmarkWrite(b *testing.B) {
 	}
 }
 
+// BenchmarkStream: one op is one recipient from Take to the acknowledgement, as
+// the Sender has it for twenty domains when mail is quick: each Write has ten
+// marks, the ends of the ten before and the acknowledgements of those before.
+func BenchmarkStream(b *testing.B) {
+	s := filled(b, filepath.Join(b.TempDir(), "spool.db"), b.N, 20)
+	defer measure(b)()
+	var queue []*sender.Taken
+	var marked, ended []sender.Change
+	for left := b.N; left > 0 || len(marked)+len(ended) > 0; {
+		if len(queue) == 0 && left > 0 {
+			taken, _, err := s.Take(b.Context(), "news", t0, 500, func(sender.Line) int { return 50 })
+			require.NoError(b, err)
+			queue = taken
+			left -= len(taken)
+		}
+		n := min(10, len(queue))
+		var changes, marks []sender.Change
+		for _, k := range queue[:n] {
+			mark, end := changesOf(k)
+			changes, marks = append(changes, mark), append(marks, end)
+		}
+		queue = queue[n:]
+		for _, c := range ended {
+			changes = append(changes, sender.Change{Kind: sender.Acknowledged, Seq: c.Seq})
+		}
+		changes = append(changes, marked...)
+		require.NoError(b, s.Write(b.Context(), t0, changes))
+		ended = changes[len(changes)-len(marked):]
+		marked = marks
+	}
+}
+
+// changesOf are the mark and the end of a recipient that is delivered.
+func changesOf(k *sender.Taken) (mark, end sender.Change) {
+	id := k.Recipients[0].ID
+	return sender.Change{Kind: sender.Sending, ID: id},
+		sender.Change{Kind: sender.EndedNow, ID: id, Result: &sender.Result{Message: k.Message, Recipient: k.Message.To[0], Outcome: sender.Sent,
+			Site: "mx.domain.example", Source: "a", Attempts: 1, Elapsed: time.Second,
+			Reply: bounce.Reply{Stage: bounce.StageBody, Code: 250, Status: bounce.Status{2, 0, 0}, Text: "OK queued as 4XkqP2", Host: "mx.domain.example"}}}
+}
+
 // live writes what the Sender writes of recipients that are delivered.
 func live(tb testing.TB, s *Spool, taken []*sender.Taken) {
 	marks := make([]sender.Change, len(taken))
 	ends := make([]sender.Change, len(taken))
 	acks := make([]sender.Change, len(taken))
 	for i, k := range taken {
-		id := k.Recipients[0].ID
-		marks[i] = sender.Change{Kind: sender.Sending, ID: id}
-		ends[i] = sender.Change{Kind: sender.EndedNow, ID: id, Result: &sender.Result{Message: k.Message, Recipient: k.Message.To[0], Outcome: sender.Sent,
-			Site: "mx.domain.example", Source: "a", Attempts: 1, Elapsed: time.Second,
-			Reply: bounce.Reply{Stage: bounce.StageBody, Code: 250, Status: bounce.Status{2, 0, 0}, Text: "OK queued as 4XkqP2", Host: "mx.domain.example"}}}
+		marks[i], ends[i] = changesOf(k)
 	}
 	require.NoError(tb, s.Write(tb.Context(), t0, marks))
 	require.NoError(tb, s.Write(tb.Context(), t0, ends))

@@ -98,9 +98,12 @@ func (t *tx) cancelLine(l *line, from key, ahead int, now time.Time, max int) (n
 	}
 	t.thinned = append(t.thinned, l)
 	for _, detail := range details {
-		if _, err := t.journal(detail, nil); err != nil {
+		if _, err := t.journal(detail); err != nil {
 			return 0, false, err
 		}
+	}
+	if err := t.note(ids, nano(now)); err != nil {
+		return 0, false, err
 	}
 	return len(ids), all, t.end(ids, known, nano(now))
 }

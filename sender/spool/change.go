@@ -138,7 +138,7 @@ func (t *tx) change(changes []change, now int64) error {
 			w.later = c
 		case sender.EndedNow:
 			w.ended = true
-			if c.seq, err = t.journal(c.detail, w.id); err != nil {
+			if c.seq, err = t.journal(c.detail); err != nil {
 				return err
 			}
 			w.at = now
@@ -240,11 +240,8 @@ func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
 		return nil
 	}
 	slices.Sort(ids)
-	if _, err := t.ended.exec(idList(ids), now); err != nil {
+	if err := t.ended.exec(ids, now); err != nil {
 		return err
-	}
-	if now < never-int64(t.s.opt.Retention) {
-		t.purgeAt = min(t.purgeAt, now+int64(t.s.opt.Retention))
 	}
 	less := map[int64]int64{}
 	for _, id := range ids {
@@ -266,24 +263,18 @@ func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
 		}
 		delete(less, w.message)
 	}
-	if len(gone) == 0 {
-		return nil
-	}
-	_, err := t.messageGone.exec(idList(gone))
-	return err
+	return t.messageGone.exec(gone)
 }
 
-// journal keeps a result until it is acknowledged, with its recipient if that
-// is to be tidied up.
-func (t *tx) journal(detail string, of value) (int64, error) {
+// journal keeps a result until it is acknowledged.
+func (t *tx) journal(detail string) (int64, error) {
 	t.results++
-	_, err := t.insertResult.exec(t.results, detail, of)
+	_, err := t.insertResult.exec(t.results, detail)
 	return t.results, err
 }
 
 // acknowledge deletes results, those that follow each other at once.
 func (t *tx) acknowledge(seqs []int64) error {
-	t.tidyNow = t.tidyNow || len(seqs) > 0 // what is not tidied up is known by its result
 	slices.Sort(seqs)
 	for len(seqs) > 0 {
 		n := 1

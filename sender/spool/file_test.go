@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -189,6 +190,42 @@ func TestMigrate(t *testing.T) {
 	require.Equal(t, schemaOf(t, fresh(t)), schemaOf(t, s))
 }
 
+// TestMigrateEnded: of version 3, who had ended but was not tidied up is not
+// handed out, and what had ended before is forgotten in time.
+func TestMigrateEnded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "spool.db")
+	old, err := os.ReadFile(filepath.Join("testdata", "v1.sql"))
+	require.NoError(t, err)
+	makeDB(t, path, string(old)+migrations[1]+migrations[2]+
+		`INSERT INTO result VALUES (2, '{}', 1); UPDATE counter SET result = 2; PRAGMA user_version = 3`)
+	s := openAt(t, path)
+	taken := takeAll(t, s, t0)
+	require.Len(t, taken, 1)
+	require.Equal(t, []string{"bob@example.com"}, taken[0].Message.To)
+	pairs := func(now time.Time) int64 {
+		require.NoError(t, s.Submit(t.Context(), now, mail("a", "ann@example.com")))
+		n, err := s.w.c.int64("SELECT count(*) FROM recipient WHERE line = 0")
+		require.NoError(t, err)
+		return n
+	}
+	require.EqualValues(t, 2, pairs(t0))
+	require.EqualValues(t, 0, pairs(time.Now().Add(2*defaultRetention)))
+}
+
+// TestUntidy: who has ended and was acknowledged does not come back after a
+// crash, though nothing was tidied up.
+func TestUntidy(t *testing.T) {
+	s := filled(t, filepath.Join(t.TempDir(), "spool.db"), 20, 2)
+	taken := takeAll(t, s, t0)
+	live(t, s, taken[:5])
+	live(t, s, taken[12:14])
+	path := filepath.Join(t.TempDir(), "copy.db")
+	copyFile(t, s.path, path)
+	c := openAt(t, path)
+	require.Len(t, takeAll(t, c, t0), 13)
+	require.Empty(t, c.w.untidy)
+}
+
 // schemaOf names the columns of all tables.
 func schemaOf(t *testing.T, s *Spool) (columns []string) {
 	require.NoError(t, s.w.c.query("SELECT t.name || '.' || c.name || ' ' || c.type FROM pragma_table_list t, pragma_table_info(t.name) c ORDER BY 1",
@@ -275,6 +312,7 @@ func TestEmptyLines(t *testing.T) {
 	s := filled(t, filepath.Join(t.TempDir(), "spool.db"), 1000, 1000)
 	require.Len(t, s.lines.byID, 1000)
 	live(t, s, takeAll(t, s, t0))
+	require.NoError(t, s.tidy(t.Context()))
 	for range 5 { // a part with each transaction
 		require.NoError(t, s.Save(t.Context(), "k", nil))
 	}

@@ -109,7 +109,7 @@ func (s *Spool) Uses(ctx context.Context) (streams, templates []string, err erro
 		return nil, nil, err
 	}
 	defer s.release(r)
-	err = r.c.query(`SELECT DISTINCT stream FROM line l WHERE EXISTS (SELECT 1 FROM recipient WHERE line = l.id) ORDER BY stream`,
+	err = r.c.query(`SELECT DISTINCT stream FROM line l WHERE EXISTS (SELECT 1 FROM recipient WHERE line = l.id AND line <> 0) ORDER BY stream`,
 		func(row []value) error {
 			streams = append(streams, text(row[0]))
 			return nil

@@ -35,9 +35,9 @@ func (s *Spool) openReader(cache int) (*reader, error) {
 		&r.begin: `BEGIN`,
 		&r.end:   `COMMIT`,
 		// SQLite does not search an index for a pair with the row's id: hence two.
-		&r.beside: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at = ?2 AND id > ?3
+		&r.beside: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND line <> 0 AND at = ?2 AND id > ?3
 			ORDER BY id LIMIT ?4 + 0`,
-		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND at > ?2
+		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND line <> 0 AND at > ?2
 			ORDER BY at, id LIMIT ?3 + 0`,
 		&r.messages: `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, c.template, c.uses, m.recipients FROM json_each(?) j
 			CROSS JOIN message m ON m.id = j.value LEFT JOIN content c ON c.id = m.content`,

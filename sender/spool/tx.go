@@ -24,10 +24,11 @@ type tx struct {
 	next     map[*line]int64 // of those that are thinned
 	emptied  []*line         // to be forgotten
 	canceled []string        // campaigns that are canceled by it
-	counted  [4]int64        // the numbers at its begin
+	counted  [5]int64        // the numbers at its begin
 
 	ends     map[int64]*waiter // have ended by it
 	tidyNow  bool              // with its end nothing is untidy
+	allTidy  bool              // nothing is
 	tidiedUp map[int64]bool    // are tidied up by it
 }
 
@@ -47,7 +48,7 @@ func (t *tx) all(group []*request) (err error) {
 			_, _ = t.rollback.exec() // fails if SQLite has rolled back by itself
 		}
 	}()
-	t.counted = [4]int64{t.recipients, t.results, t.lines, t.content}
+	t.counted = t.numbers()
 	if t.tidyNow { // before what looks at the recipients
 		if err := t.tidyEnds(t.untidy); err != nil {
 			return err
@@ -80,18 +81,21 @@ func (t *tx) finish() error {
 		return err
 	}
 	if t.purgeAt <= t.now {
-		if _, err := t.purge.exec(t.now-int64(t.s.opt.Retention), int64(purgeSlice)); err != nil {
-			return err
-		}
-		if err := t.nextPurge(); err != nil {
+		if err := t.forgetEnded(); err != nil {
 			return err
 		}
 	}
-	if t.counted == [4]int64{t.recipients, t.results, t.lines, t.content} {
+	n := t.numbers()
+	if t.counted == n {
 		return nil
 	}
-	_, err := t.count.exec(t.recipients, t.results, t.lines, t.content)
+	_, err := t.count.exec(n[0], n[1], n[2], n[3], n[4])
 	return err
+}
+
+// numbers are what table counter has.
+func (t *tx) numbers() [5]int64 {
+	return [5]int64{t.recipients, t.results, t.lines, t.content, t.tidied()}
 }
 
 // first finds when the first of the lines are due that are thinned.
@@ -237,6 +241,35 @@ func (ls *lines) isEmpty(l *line) bool {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	return l.state == idle && l.out == 0 && l.hold == end && l.next == never
+}
+
+// minRun is how many ids that follow each other are worth a statement of their own.
+const minRun = 8
+
+// bulk does something to the rows with some ids: by a range for those that follow
+// each other, which costs half as much, and by a list for the others.
+type bulk struct{ span, list *stmt }
+
+// exec passes what follows the ids on to the statements.
+func (b *bulk) exec(ids []int64, also ...value) error {
+	var others []int64
+	for len(ids) > 0 {
+		n := 1
+		for n < len(ids) && ids[n] == ids[n-1]+1 {
+			n++
+		}
+		if n < minRun {
+			others = append(others, ids[:n]...)
+		} else if _, err := b.span.exec(append([]value{ids[0], ids[n-1]}, also...)...); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	_, err := b.list.exec(append([]value{idList(others)}, also...)...)
+	return err
 }
 
 // idList is ids as JSON.

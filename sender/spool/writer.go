@@ -50,12 +50,13 @@ type writer struct {
 	insertContent, insertBody, findContent *stmt
 	useContent, freeContent, dropBody      *stmt
 	insertMessage, insertRecipient         *stmt
-	messageLess, messageGone               *stmt
-	find, later, ended                     *stmt
+	messageLess, find, later               *stmt
+	messageGone, ended                     bulk
 	unmark                                 *stmt
 	insertResult, ack                      *stmt
 	cancelCampaign, waitingAfter, moved    *stmt
-	purge, purgeable                       *stmt
+	insertEnded, deleteEnded               *stmt
+	purge, purgeable, firstEnded           *stmt
 	save, forget                           *stmt
 
 	recipients, results, lines, content int64 // the last numbers that were given out
@@ -64,6 +65,7 @@ type writer struct {
 	purgeAt                             int64 // nothing that has ended can be forgotten before
 	now                                 int64 // the latest that a caller passed
 	untidy                              map[int64]*waiter
+	notes, tidyNotes                    int64 // the last row of table ended, and of those that are tidied up
 }
 
 func (w *writer) open(s *Spool) (err error) {
@@ -100,10 +102,10 @@ func (w *writer) prepare() error {
 		&w.begin:    `BEGIN IMMEDIATE`,
 		&w.commit:   `COMMIT`,
 		&w.rollback: `ROLLBACK`,
-		&w.count:    `UPDATE counter SET recipient = ?, result = ?, line = ?, content = ?`,
+		&w.count:    `UPDATE counter SET recipient = ?, result = ?, line = ?, content = ?, tidy = ?`,
 
 		&w.insertLine: `INSERT INTO line (id, domain, stream, campaign) VALUES (?, ?, ?, ?)`,
-		&w.deleteLine: `DELETE FROM line WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE line = ?1)`,
+		&w.deleteLine: `DELETE FROM line WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE line = ?1 AND line <> 0)`,
 
 		&w.findContent:   `SELECT id FROM content WHERE hash = ?`,
 		&w.insertContent: `INSERT INTO content (id, hash, template, uses) VALUES (?, ?, ?, 0)`,
@@ -115,25 +117,31 @@ func (w *writer) prepare() error {
 		&w.insertMessage: `INSERT INTO message (id, name, sender, content, born, remaining, recipients, tags, more, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9)`,
 		&w.insertRecipient: `INSERT INTO recipient (id, line, at, due, message, key, address) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (key) DO NOTHING`,
-		&w.messageLess: `UPDATE message SET remaining = remaining - ?2 WHERE id = ?1`,
-		&w.messageGone: `DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))`,
+		&w.messageLess:      `UPDATE message SET remaining = remaining - ?2 WHERE id = ?1`,
+		&w.messageGone.span: `DELETE FROM message WHERE id BETWEEN ? AND ?`,
+		&w.messageGone.list: `DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))`,
 
 		&w.find: `SELECT r.id, r.line, r.at, r.message, m.remaining, m.content FROM json_each(?) j
 			CROSS JOIN recipient r ON r.id = j.value LEFT JOIN message m ON m.id = r.message WHERE r.line <> 0`,
 		&w.later: `UPDATE recipient SET at = ?2, due = ?3, attempts = ?4, warned = ?5, last = ?6 WHERE id = ?1`,
-		&w.ended: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
+		&w.ended.span: `UPDATE recipient SET line = 0, at = ?3, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
+			WHERE id BETWEEN ?1 AND ?2`,
+		&w.ended.list: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
 			WHERE id IN (SELECT value FROM json_each(?1))`,
 		&w.unmark:       `DELETE FROM inflight WHERE id IN (SELECT value FROM json_each(?))`,
-		&w.insertResult: `INSERT INTO result (seq, detail, recipient) VALUES (?, ?, ?)`,
+		&w.insertResult: `INSERT INTO result (seq, detail) VALUES (?, ?)`,
 		&w.ack:          `DELETE FROM result WHERE seq BETWEEN ? AND ?`,
 
 		&w.cancelCampaign: `INSERT OR IGNORE INTO campaign (name, canceled) VALUES (?, ?)`,
 		&w.waitingAfter: `SELECT r.id, r.at, r.message, r.address, r.attempts, r.last, m.name, m.sender, m.tags, m.born, m.remaining, m.content
-			FROM recipient r JOIN message m ON m.id = r.message WHERE r.line = ?1 AND r.at >= ?2 AND (r.at > ?2 OR r.id > ?3) ORDER BY r.at, r.id LIMIT ?4 + 0`,
+			FROM recipient r JOIN message m ON m.id = r.message WHERE r.line = ?1 AND r.line <> 0 AND r.at >= ?2 AND (r.at > ?2 OR r.id > ?3) ORDER BY r.at, r.id LIMIT ?4 + 0`,
 		&w.moved: `UPDATE recipient SET at = ?2, due = ?3 WHERE id = ?1`,
 
-		&w.purgeable: `SELECT at FROM recipient WHERE line = 0 ORDER BY at LIMIT 1`,
-		&w.purge:     `DELETE FROM recipient WHERE id IN (SELECT id FROM recipient WHERE line = 0 AND at < ?1 ORDER BY at LIMIT ?2 + 0)`,
+		&w.insertEnded: `INSERT INTO ended (id, at, recipients) VALUES (?, ?, ?)`,
+		&w.deleteEnded: `DELETE FROM ended WHERE id = ?`,
+		&w.firstEnded:  `SELECT at FROM ended ORDER BY at LIMIT 1`,
+		&w.purgeable:   `SELECT id, recipients FROM ended WHERE at < ? AND id <= ? ORDER BY at LIMIT 1`,
+		&w.purge:       `DELETE FROM recipient WHERE line = 0 AND id IN (SELECT value FROM json_each(?))`,
 
 		&w.save:   `INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
 		&w.forget: `DELETE FROM setting WHERE name = ?`,
@@ -162,7 +170,7 @@ func (w *writer) load() error {
 	if err := w.nextPurge(); err != nil {
 		return err
 	}
-	return w.loadUntidy()
+	return w.loadNotes()
 }
 
 // loadLines costs a look into the index for each line, however many wait in it.
@@ -176,7 +184,7 @@ func (w *writer) loadLines() error {
 		names[s] = s
 		return s
 	}
-	return w.c.query(`SELECT id, domain, stream, campaign, (SELECT min(at) FROM recipient WHERE line = l.id) FROM line l`, func(row []value) error {
+	return w.c.query(`SELECT id, domain, stream, campaign, (SELECT min(at) FROM recipient WHERE line = l.id AND line <> 0) FROM line l`, func(row []value) error {
 		l := ls.add(integer(row[0]), sender.Line{Domain: text(row[1]), Stream: once(text(row[2])), Campaign: once(text(row[3]))})
 		if at, ok := row[4].(int64); ok {
 			l.next = at
@@ -188,7 +196,7 @@ func (w *writer) loadLines() error {
 
 func (w *writer) nextPurge() error {
 	w.purgeAt = never
-	return w.purgeable.query(func(row []value) error {
+	return w.firstEnded.query(func(row []value) error {
 		if at := integer(row[0]); at < never-int64(w.s.opt.Retention) {
 			w.purgeAt = at + int64(w.s.opt.Retention)
 		}
