@@ -22,6 +22,9 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return wrap(path, fmt.Errorf("the backup needs a new file: %w", os.ErrExist))
 	}
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
 	r, err := s.reader(ctx)
 	if err != nil {
 		return err
@@ -36,11 +39,11 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return wrap(s.path, err)
 	}
-	view := s.marks.watch()
+	view := s.log.watch()
 	err = errors.Join(c.vacuumInto(ctx, part), c.Close())
-	ids := s.marks.unwatch(view)
+	marks := s.log.unwatch(view)
 	if err == nil {
-		err = s.addMarks(part, ids)
+		err = addMarks(part, marks)
 	}
 	if err == nil {
 		err = os.Rename(part, path)
@@ -53,13 +56,13 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 }
 
 // addMarks notes marks in a copy.
-func (s *Spool) addMarks(path string, ids []int64) error {
-	if len(ids) == 0 {
+func addMarks(path string, marks map[int64]int64) error {
+	if len(marks) == 0 {
 		return nil
 	}
 	c, err := openConn(path, "synchronous=FULL")
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.keepMarks(c, ids), c.Close())
+	return errors.Join(c.keepMarks(marks), c.Close())
 }

@@ -22,7 +22,7 @@ func (s *Spool) Cancel(ctx context.Context, campaign string, now time.Time, max 
 	if max <= 0 || max > maxGroup {
 		max = maxGroup
 	}
-	err = s.write(ctx, &request{rows: max, exclusive: true, tidy: true, apply: func(t *tx) (err error) {
+	err = s.write(ctx, &request{rows: max, exclusive: true, apply: func(t *tx) (err error) {
 		t.seen(now)
 		n, more, err = t.cancel(campaign, now, max)
 		return err
@@ -101,9 +101,6 @@ func (t *tx) cancelLine(l *line, from key, ahead int, now time.Time, max int) (n
 		if _, err := t.journal(detail); err != nil {
 			return 0, false, err
 		}
-	}
-	if err := t.note(ids, nano(now)); err != nil {
-		return 0, false, err
 	}
 	return len(ids), all, t.end(ids, known, nano(now))
 }

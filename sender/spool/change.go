@@ -14,72 +14,129 @@ type change struct {
 	detail string // of its Result or Last
 	notice *item
 	seq    int64
+	at     int64 // the recipient's place in its line
 }
 
 // Write implements sender.Queue. Changes of what is not in the file, or has
 // ended, are passed over.
+//
+// Marks, and results that come with nothing else, are written to the log.
 func (s *Spool) Write(ctx context.Context, now time.Time, changes []sender.Change) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
-	set, unset, others := s.sort(changes)
-	prepared := make([]change, len(others))
+	prepared := make([]change, len(changes))
 	bytes := 0
-	for i, c := range others {
-		prepared[i].Change = c
-		if err := prepared[i].prepare(now); err != nil {
+	for i := range changes {
+		c := &prepared[i]
+		c.Change = &changes[i]
+		if err := c.prepare(now); err != nil {
 			return err
 		}
-		bytes += len(prepared[i].detail)
+		bytes += len(c.detail)
 	}
-	// What is taken back goes before: if the rest fails, these go out again as they
-	// would have.
-	if err := s.marks.write(set, unset); err != nil {
-		return wrap(s.path, err)
-	}
-	if len(prepared) == 0 {
-		return nil
-	}
-	err := s.write(ctx, &request{urgent: true, rows: len(prepared), bytes: bytes, apply: func(t *tx) error {
-		t.seen(now)
-		return t.change(prepared, nano(now))
-	}})
-	if err != nil {
-		if len(set) > 0 {
-			_ = s.marks.write(nil, set) // if it fails, they are reported as unknown after a crash
+	if s.failing.Load() || s.log.pending.Load() >= maxPending {
+		if err := s.flush(ctx); err != nil {
+			return err
 		}
+	}
+	if bytes < maxGroupBytes && s.forLog(prepared) {
+		return s.writeLog(prepared, nano(now))
+	}
+	if err := s.moveMarks(ctx, prepared, nano(now)); err != nil {
 		return err
 	}
-	var ended []int64
+	r := &request{urgent: true, rows: len(prepared), bytes: bytes, apply: func(t *tx) error {
+		t.seen(now)
+		return t.change(prepared, nano(now))
+	}}
+	for _, c := range prepared {
+		if c.Kind == sender.Acknowledged {
+			r.acks = append(r.acks, c.Seq)
+		}
+	}
+	if err := s.write(ctx, r); err != nil {
+		return err
+	}
 	for i := range prepared {
 		if c := &prepared[i]; c.Kind == sender.EndedNow {
 			c.Seq = c.seq
-			ended = append(ended, c.ID)
 		}
 	}
-	s.marks.ended(ended)
 	return nil
 }
 
-// sort tells what marks are set and taken back, and what is for SQLite.
-func (s *Spool) sort(changes []sender.Change) (set, unset []int64, others []*sender.Change) {
+// moveMarks moves marks that will be taken back from the log to the file, where
+// that is one step with all else.
+func (s *Spool) moveMarks(ctx context.Context, changes []change, now int64) error {
+	var unset []change
+	var ids []int64
+	marks := s.log.marks()
+	for _, c := range changes {
+		if _, ok := marks[c.ID]; ok && c.Kind == sender.NotSending {
+			unset, ids = append(unset, c), append(ids, c.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	err := s.write(ctx, &request{urgent: true, rows: len(ids), apply: func(t *tx) error { return t.markAll(ids) }})
+	if err != nil {
+		return err
+	}
+	return s.writeLog(unset, now)
+}
+
+// forLog reports whether the log can have all changes: marks and ends of those
+// that are handed out. It notes their places.
+func (s *Spool) forLog(changes []change) bool {
+	ls := &s.lines
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
 	for i := range changes {
 		c := &changes[i]
+		_, lost := ls.lost[c.ID]
+		h, out := ls.out[c.ID]
+		c.at = h.key.at
+		switch {
+		case c.Kind == sender.Sending && out:
+		case c.Kind == sender.NotSending && !lost:
+		case c.Kind == sender.EndedNow && out && c.notice == nil:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// writeLog writes marks and results to the log.
+func (s *Spool) writeLog(changes []change, now int64) error {
+	entries := make([]logEntry, len(changes))
+	for i, c := range changes {
+		e := &entries[i]
+		e.id = c.ID
 		switch c.Kind {
 		case sender.Sending:
-			set = append(set, c.ID)
-			continue
+			e.kind, e.at = entryMarked, c.at
 		case sender.NotSending:
-			unset = append(unset, c.ID)
-			if !s.lines.isLost(c.ID) {
-				continue
-			}
-		case sender.Later:
-			unset = append(unset, c.ID)
+			e.kind = entryUnmarked
+		case sender.EndedNow:
+			e.kind, e.at, e.detail = entryEnded, now, c.detail
 		}
-		others = append(others, c)
 	}
-	return set, unset, others
+	first, err := s.log.write(entries, &s.lines)
+	if err != nil {
+		return wrap(s.path, err)
+	}
+	for i, e := range entries {
+		if e.kind == entryEnded {
+			changes[i].Seq = e.seq
+		}
+	}
+	if first || s.log.pending.Load() >= applyMax {
+		s.kick()
+	}
+	return nil
 }
 
 func (c *change) prepare(now time.Time) (err error) {
@@ -106,6 +163,7 @@ type waiter struct {
 	id, message, remaining, content int64
 
 	alone bool // its message has no other recipient: nothing of this changes
+	mark  bool
 	ended bool
 	at    int64   // when it ended
 	later *change // the last that said so
@@ -113,7 +171,13 @@ type waiter struct {
 
 // change applies changes in order: what is the same for many is one statement.
 func (t *tx) change(changes []change, now int64) error {
-	known, err := t.waiters(changes)
+	ids := make([]int64, 0, len(changes))
+	for i := range changes {
+		if changes[i].Kind != sender.Acknowledged {
+			ids = append(ids, changes[i].ID)
+		}
+	}
+	known, err := t.waiters(ids)
 	if err != nil {
 		return err
 	}
@@ -134,10 +198,14 @@ func (t *tx) change(changes []change, now int64) error {
 			continue
 		}
 		switch c.Kind {
+		case sender.Sending:
+			w.mark = true
+		case sender.NotSending:
+			w.mark = false
 		case sender.Later:
-			w.later = c
+			w.mark, w.later = false, c
 		case sender.EndedNow:
-			w.ended = true
+			w.mark, w.ended = false, true
 			if c.seq, err = t.journal(c.detail); err != nil {
 				return err
 			}
@@ -159,16 +227,10 @@ func (t *tx) notify(it *item) error {
 	return t.insert(it)
 }
 
-// waiters reads the recipients that changes are about.
-func (t *tx) waiters(changes []change) (map[int64]*waiter, error) {
-	ids := make([]int64, 0, len(changes))
-	for i := range changes {
-		if changes[i].Kind != sender.Acknowledged {
-			ids = append(ids, changes[i].ID)
-		}
-	}
+// waiters gives those of some recipients that have not ended.
+func (t *tx) waiters(ids []int64) (map[int64]*waiter, error) {
 	known := make(map[int64]*waiter, len(ids))
-	slices.Sort(ids)
+	ids = slices.Sorted(slices.Values(ids))
 	ids = slices.DeleteFunc(slices.Compact(ids), func(id int64) bool { return t.hasEnded(id) })
 	return known, t.look(t.remember(ids, known), known)
 }
@@ -202,10 +264,13 @@ func (t *tx) look(ids []int64, known map[int64]*waiter) error {
 
 // apply writes what became of the recipients.
 func (t *tx) apply(known map[int64]*waiter) error {
-	var unlost []int64
+	if err := t.unmarkLost(known); err != nil {
+		return err
+	}
+	var marks []int64
 	for _, w := range known {
-		if t.s.lines.isLost(w.id) {
-			unlost = append(unlost, w.id)
+		if w.mark {
+			marks = append(marks, w.id)
 		}
 		if w.later != nil && !w.ended {
 			if err := t.postpone(w); err != nil {
@@ -214,12 +279,28 @@ func (t *tx) apply(known map[int64]*waiter) error {
 			t.left = append(t.left, w.placed)
 		}
 	}
-	if len(unlost) == 0 {
+	return t.markAll(marks)
+}
+
+// markAll sets marks in the file.
+func (t *tx) markAll(ids []int64) error {
+	if len(ids) == 0 {
 		return nil
 	}
-	t.unlost = append(t.unlost, unlost...)
-	slices.Sort(unlost)
-	_, err := t.unmark.exec(idList(unlost))
+	t.marked = append(t.marked, ids...)
+	_, err := t.mark.exec(idList(ids))
+	return err
+}
+
+// unmarkLost takes back the marks that are in the file.
+func (t *tx) unmarkLost(known map[int64]*waiter) error {
+	ids := t.s.lines.lostOf(known)
+	if len(ids) == 0 {
+		return nil
+	}
+	t.unlost = append(t.unlost, ids...)
+	slices.Sort(ids)
+	_, err := t.unmark.exec(idList(ids))
 	return err
 }
 
@@ -232,45 +313,6 @@ func (t *tx) postpone(w *waiter) error {
 	}
 	_, err := t.later.exec(w.id, at, due, orNull(int64(c.Attempts)), orNull(warned), orNull(c.detail))
 	return err
-}
-
-// end makes recipients ended pairs, and deletes messages that have no others.
-func (t *tx) end(ids []int64, known map[int64]*waiter, now int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	slices.Sort(ids)
-	if err := t.ended.exec(ids, now); err != nil {
-		return err
-	}
-	less := map[int64]int64{}
-	for _, id := range ids {
-		less[known[id].message]++
-	}
-	var gone []int64
-	for _, id := range ids {
-		w := known[id]
-		n := less[w.message]
-		switch {
-		case n == 0: // seen
-		case n >= w.remaining:
-			gone = append(gone, w.message)
-			t.uses[w.content]--
-		default:
-			if _, err := t.messageLess.exec(w.message, n); err != nil {
-				return err
-			}
-		}
-		delete(less, w.message)
-	}
-	return t.messageGone.exec(gone)
-}
-
-// journal keeps a result until it is acknowledged.
-func (t *tx) journal(detail string) (int64, error) {
-	t.results++
-	_, err := t.insertResult.exec(t.results, detail)
-	return t.results, err
 }
 
 // acknowledge deletes results, those that follow each other at once.

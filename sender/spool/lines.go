@@ -109,7 +109,7 @@ type lines struct {
 	empty    []*line            // may have nobody left; guarded by mu
 	canceled map[string]bool    // campaigns; written by the writer, guarded by mu for others
 	out      map[int64]handed   // recipients that are handed out; guarded by mu
-	lost     map[int64]struct{} // recipients that were in flight when the file was opened; guarded by mu
+	lost     map[int64]struct{} // recipients that the file has as in flight, most of them since it was opened; guarded by mu
 }
 
 func (ls *lines) init() {
@@ -228,8 +228,47 @@ func (la *lane) wake(now int64) {
 // handed is what Take has read of a recipient that is handed out.
 type handed struct {
 	placed
+	ended            bool // it has ended, as the log says
 	message, content int64
 	alone            bool // the only recipient of its message; content is known
+}
+
+// take notes that a recipient ends, if it is handed out and has not ended.
+func (ls *lines) take(id int64) bool {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	h, out := ls.out[id]
+	if !out || h.ended {
+		return false
+	}
+	h.ended = true
+	ls.out[id] = h
+	return true
+}
+
+// giveBack notes that a recipient has not ended after all.
+func (ls *lines) giveBack(id int64) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if h, out := ls.out[id]; out {
+		h.ended = false
+		ls.out[id] = h
+	}
+}
+
+// lostOf gives those that are lost.
+func (ls *lines) lostOf(known map[int64]*waiter) (ids []int64) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if len(ls.lost) == 0 {
+		return nil
+	}
+	for id := range known {
+		if _, lost := ls.lost[id]; lost {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // isLost reports whether a recipient was in flight when the file was opened,

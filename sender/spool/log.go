@@ -13,20 +13,21 @@ import (
 // waits for it. A transaction of SQLite takes several times as long as the disk
 // needs. So marks are in a log of their own, path-log, and with them the results
 // that are known by then: they are applied to the database later, for many at
-// once. Until then the recipients are as if they were untidy, see tidy.go.
+// once, see end.go.
 //
-// What the database says goes before the log: of a recipient that has ended
-// there, the log says nothing. Open applies what the log has, moves its marks to
+// What the database says goes before the log: of a recipient that has ended there,
+// or has got another place in its line by sender.Later, the log says nothing. So
+// neither need be written twice. Open applies what the log has, moves its marks to
 // the table inflight, and begins anew.
 type log struct {
 	path    string
 	pending atomic.Int64 // results that are not applied
 
-	mu      sync.Mutex         // held by the writer from where it gives out a Seq until the commit
-	f       *logFile           // nil when it is closed
-	results int64              // the last Seq that was given out
-	live    map[int64]struct{} // have a mark and have not ended
-	ends    []logEnd           // not applied, by Seq
+	mu      sync.Mutex      // held by the writer from where it gives out a Seq until the commit
+	f       *logFile        // nil when it is closed
+	results int64           // the last Seq that was given out
+	live    map[int64]int64 // who has a mark, and the place in the line: one who has another place has none
+	ends    []logEnd        // not applied, by Seq
 	views   []*markView
 }
 
@@ -37,21 +38,21 @@ type logEnd struct {
 }
 
 // markView collects the marks that held at some time since it began.
-type markView struct{ ids map[int64]struct{} }
+type markView struct{ marks map[int64]int64 }
 
 // maxPending is how many results the log has at most that are not applied.
 const maxPending = 4096
 
 // open opens the log, or makes it, and reads it.
 func (l *log) open(path string) (err error) {
-	l.path, l.live = path, map[int64]struct{}{}
+	l.path, l.live = path, map[int64]int64{}
 	if l.f, err = openLog(path); err != nil {
 		return err
 	}
 	err = l.f.read(func(e logEntry) {
 		switch e.kind {
 		case entryMarked:
-			l.live[e.id] = struct{}{}
+			l.live[e.id] = e.at
 		case entryUnmarked:
 			delete(l.live, e.id)
 		case entryEnded:
@@ -82,8 +83,8 @@ func (l *log) begin() error {
 // all is what a new region of the log begins with.
 func (l *log) all() []logEntry {
 	entries := make([]logEntry, 0, len(l.live)+len(l.ends))
-	for id := range l.live {
-		entries = append(entries, logEntry{kind: entryMarked, logEnd: logEnd{id: id}})
+	for id, at := range l.live {
+		entries = append(entries, logEntry{kind: entryMarked, logEnd: logEnd{id: id, at: at}})
 	}
 	for _, e := range l.ends {
 		entries = append(entries, logEntry{entryEnded, e})
@@ -92,28 +93,33 @@ func (l *log) all() []logEntry {
 }
 
 // write adds entries, and returns when a crash would not undo that. Ends get
-// their Seq, but those that take refuses.
-func (l *log) write(entries []logEntry, take func(id int64) bool) error {
+// their Seq, but those that are not handed out, or have ended before.
+// first says that it had no ends before.
+func (l *log) write(entries []logEntry, ls *lines) (first bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.f == nil {
-		return ErrClosed
+		return false, ErrClosed
 	}
 	before := len(l.ends)
 	var kept, undo []logEntry
 	for i := range entries {
 		e := &entries[i]
-		_, marked := l.live[e.id]
+		at, marked := l.live[e.id]
+		was := logEntry{entryMarked, logEnd{id: e.id, at: at}}
 		switch {
-		case e.kind == entryMarked && marked, e.kind == entryUnmarked && !marked, e.kind == entryEnded && !take(e.id):
+		case e.kind == entryUnmarked && !marked, e.kind == entryEnded && !ls.take(e.id):
 			continue
 		case e.kind == entryMarked:
-			l.live[e.id] = struct{}{}
-			undo = append(undo, *e)
+			l.live[e.id] = e.at
+			if !marked {
+				was.kind = entryUnmarked
+			}
+			undo = append(undo, was)
 		case marked:
 			delete(l.live, e.id)
 			if e.kind == entryEnded {
-				undo = append(undo, *e)
+				undo = append(undo, was)
 			}
 		}
 		if e.kind == entryEnded {
@@ -124,33 +130,35 @@ func (l *log) write(entries []logEntry, take func(id int64) bool) error {
 		kept = append(kept, *e)
 	}
 	if len(kept) == 0 && l.f.sound() {
-		return nil
+		return false, nil
 	}
 	if err := l.f.add(kept, l.all); err != nil {
 		l.undo(undo)
+		for _, e := range l.ends[before:] {
+			ls.giveBack(e.id)
+		}
 		clear(l.ends[before:])
 		l.ends = l.ends[:before]
-		return err
+		return false, err
 	}
 	l.pending.Store(int64(len(l.ends)))
 	for _, v := range l.views {
 		for _, e := range kept {
 			if e.kind == entryMarked {
-				v.ids[e.id] = struct{}{}
+				v.marks[e.id] = e.at
 			}
 		}
 	}
-	return nil
+	return before == 0 && len(l.ends) > 0, nil
 }
 
-// undo takes back what was noted of marks. What was unmarked stays so: that is
-// said of those whose fate is known.
+// undo sets marks to what they were. What was unmarked stays so: it is true.
 func (l *log) undo(entries []logEntry) {
 	for _, e := range slices.Backward(entries) {
 		if e.kind == entryMarked {
-			delete(l.live, e.id)
+			l.live[e.id] = e.at
 		} else {
-			l.live[e.id] = struct{}{}
+			delete(l.live, e.id)
 		}
 	}
 }
@@ -165,10 +173,11 @@ func (l *log) applied(n int) {
 	l.pending.Store(int64(len(l.ends)))
 }
 
-// ended notes that recipients have ended in the database. mu is held.
-func (l *log) ended(ids []int64) {
-	for _, id := range ids {
-		delete(l.live, id)
+// left notes that recipients have ended in the database, or got another place. mu
+// is held.
+func (l *log) left(who []placed) {
+	for _, p := range who {
+		delete(l.live, p.key.id)
 	}
 }
 
@@ -176,27 +185,24 @@ func (l *log) ended(ids []int64) {
 func (l *log) watch() *markView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := &markView{ids: maps.Clone(l.live)}
-	for _, e := range l.ends {
-		v.ids[e.id] = struct{}{}
-	}
+	v := &markView{marks: maps.Clone(l.live)}
 	l.views = append(l.views, v)
 	return v
 }
 
 // unwatch ends a view and returns its marks.
-func (l *log) unwatch(v *markView) []int64 {
+func (l *log) unwatch(v *markView) map[int64]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.views = slices.DeleteFunc(l.views, func(o *markView) bool { return o == v })
-	return slices.Sorted(maps.Keys(v.ids))
+	return v.marks
 }
 
 // marks are those that hold.
-func (l *log) marks() []int64 {
+func (l *log) marks() map[int64]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Sorted(maps.Keys(l.live))
+	return maps.Clone(l.live)
 }
 
 func (l *log) close() error {

@@ -16,8 +16,8 @@ import (
 //
 // A record begins at a multiple of block, lest a write that is torn harms
 // another, with its checksum, length and its region's number; then come entries:
-// kind, id, and of ends Seq, time, length of the detail, and the detail; numbers
-// are varints.
+// kind, id, of marks and ends a time, and of ends Seq, length of the detail and the
+// detail; numbers are varints.
 const (
 	block      = 512
 	recordHead = 16
@@ -25,7 +25,8 @@ const (
 	regionLong = 1 << 20  // or more, lest it is mostly the first record
 )
 
-// logEntry says something of a recipient. The logEnd of marks is but an id.
+// logEntry says something of a recipient. A mark's logEnd has an id and the
+// recipient's place in its line; what is not marked any more has but an id.
 type logEntry struct {
 	kind entryKind
 	logEnd
@@ -38,6 +39,19 @@ const (
 	entryUnmarked                      // it is not
 	entryEnded
 )
+
+// numbers is how many an entry of the kind has, 0 if there is no such kind.
+func (k entryKind) numbers() int {
+	switch k {
+	case entryUnmarked:
+		return 1
+	case entryMarked:
+		return 2
+	case entryEnded:
+		return 3
+	}
+	return 0
+}
 
 // rawFile is what the log needs of a file.
 type rawFile interface {
@@ -143,9 +157,11 @@ func (f *logFile) record(entries []logEntry) {
 	for _, e := range entries {
 		b = append(b, byte(e.kind))
 		b = binary.AppendVarint(b, e.id)
+		if e.kind != entryUnmarked {
+			b = binary.AppendVarint(b, e.at)
+		}
 		if e.kind == entryEnded {
 			b = binary.AppendVarint(b, e.seq)
-			b = binary.AppendVarint(b, e.at)
 			b = binary.AppendUvarint(b, uint64(len(e.detail)))
 			b = append(b, e.detail...)
 		}
@@ -224,11 +240,10 @@ func appendEntries(entries []logEntry, b []byte) ([]logEntry, error) {
 	for len(b) > 0 {
 		e := logEntry{kind: entryKind(b[0])}
 		b = b[1:]
-		numbers := []*int64{&e.id}
-		if e.kind == entryEnded {
-			numbers = append(numbers, &e.seq, &e.at)
+		if e.kind.numbers() == 0 {
+			return nil, errLogEntry
 		}
-		for _, n := range numbers {
+		for _, n := range []*int64{&e.id, &e.at, &e.seq}[:e.kind.numbers()] {
 			v, size := binary.Varint(b)
 			if size <= 0 {
 				return nil, errLogEntry
@@ -241,8 +256,6 @@ func appendEntries(entries []logEntry, b []byte) ([]logEntry, error) {
 				return nil, errLogEntry
 			}
 			e.detail, b = string(b[size:size+int(n)]), b[size+int(n):]
-		} else if e.kind != entryMarked && e.kind != entryUnmarked {
-			return nil, errLogEntry
 		}
 		entries = append(entries, e)
 	}

@@ -13,6 +13,9 @@ import (
 
 // Results implements sender.Queue.
 func (s *Spool) Results(ctx context.Context, after int64, max int) ([]sender.Ended, error) {
+	if err := s.flush(ctx); err != nil {
+		return nil, err
+	}
 	r, err := s.reader(ctx)
 	if err != nil {
 		return nil, err
@@ -38,7 +41,7 @@ func (s *Spool) Results(ctx context.Context, after int64, max int) ([]sender.End
 // List implements sender.Queue. Selection.Sites matches the site of the last
 // attempt.
 func (s *Spool) List(ctx context.Context, match sender.Selection, after int64, max int) ([]sender.Queued, error) {
-	if err := s.tidy(ctx); err != nil {
+	if err := s.flush(ctx); err != nil && !diskError(err) { // a disk that fails can still be read
 		return nil, err
 	}
 	r, err := s.reader(ctx)
@@ -101,7 +104,7 @@ func conditions(match sender.Selection) (string, []value) {
 
 // Uses implements sender.Queue.
 func (s *Spool) Uses(ctx context.Context) (streams, templates []string, err error) {
-	if err := s.tidy(ctx); err != nil {
+	if err := s.flush(ctx); err != nil && !diskError(err) {
 		return nil, nil, err
 	}
 	r, err := s.reader(ctx)
@@ -166,7 +169,7 @@ func (s *Spool) Reschedule(ctx context.Context, match sender.Selection, due time
 		}
 		after = queued[len(queued)-1].ID
 		n := 0
-		err = s.write(ctx, &request{rows: len(queued), exclusive: true, tidy: true, apply: func(t *tx) (err error) {
+		err = s.write(ctx, &request{rows: len(queued), exclusive: true, apply: func(t *tx) (err error) {
 			n, err = t.reschedule(queued, nano(due))
 			return err
 		}})
@@ -179,9 +182,9 @@ func (s *Spool) Reschedule(ctx context.Context, match sender.Selection, due time
 
 // reschedule moves those that have not ended and are not handed out.
 func (t *tx) reschedule(queued []sender.Queued, due int64) (n int, err error) {
-	ids := make([]change, len(queued))
+	ids := make([]int64, len(queued))
 	for i, q := range queued {
-		ids[i].Change = &sender.Change{Kind: sender.NotSending, ID: q.ID}
+		ids[i] = q.ID
 	}
 	known, err := t.waiters(ids)
 	if err != nil {

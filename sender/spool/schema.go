@@ -78,11 +78,8 @@ var migrations = []string{
 	INSERT INTO counter VALUES (0, 0, 0, 0, 0);`,
 	// 2: the due time that was asked for, where the place in the line is another.
 	`ALTER TABLE recipient ADD COLUMN due INTEGER;`,
-	// 3: whose result it is, while that recipient was not tidied up.
-	`ALTER TABLE result ADD COLUMN recipient INTEGER;`,
-	// 4: who has ended, in the order in which that can be forgotten: those need no
-	// place in an index of their own, and what was not tidied up is found though
-	// its result is gone.
+	// 3: who has ended, in the order in which that can be forgotten: those need no
+	// place in an index of their own.
 	`CREATE TABLE ended (
 		id         INTEGER PRIMARY KEY,
 		at         INTEGER NOT NULL,
@@ -91,12 +88,6 @@ var migrations = []string{
 	CREATE INDEX ended_at ON ended (at);
 	INSERT INTO ended (at, recipients) SELECT max(at), json_group_array(id)
 		FROM (SELECT id, at, row_number() OVER (ORDER BY at, id) / 256 AS part FROM recipient WHERE line = 0) GROUP BY part;
-	ALTER TABLE counter ADD COLUMN tidy INTEGER NOT NULL DEFAULT 0;
-	UPDATE counter SET tidy = (SELECT coalesce(max(id), 0) FROM ended);
-	INSERT INTO ended (at, recipients) SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000000, json_group_array(r.recipient)
-		FROM result r JOIN recipient p ON p.id = r.recipient
-		WHERE r.seq > (SELECT result - 16384 FROM counter) AND p.line <> 0 HAVING count(*) > 0;
-	ALTER TABLE result DROP COLUMN recipient;
 	DROP INDEX recipient_line;
 	CREATE INDEX recipient_line ON recipient (line, at) WHERE line <> 0;`,
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -70,8 +71,9 @@ type Spool struct {
 	done   chan struct{} // closed by run
 	w      writer        // owned by run
 
-	untidy atomic.Int64 // see tidy.go; written by run
-	marks  marks
+	log     log
+	kicked  chan struct{} // the log has something, or much
+	failing atomic.Bool   // the last transaction failed by the disk
 
 	pool   chan *reader // those that are not in use
 	opened int          // how many there are in all
@@ -92,7 +94,7 @@ var _ sender.Queue = (*Spool)(nil)
 // process until Close or the end of the process; until then another Open gives
 // an error that wraps ErrLocked. Errors are of type *Error.
 //
-// Beside the file there are, while it is open, path-wal, path-shm and path-marks,
+// Beside the file there are, while it is open, path-wal, path-shm and path-log,
 // which belong to it: never copy or delete one without the others. To copy it see
 // Spool.Backup.
 func Open(path string, o *Options) (*Spool, error) {
@@ -101,7 +103,7 @@ func Open(path string, o *Options) (*Spool, error) {
 		return nil, wrap(path, err)
 	}
 	s := &Spool{path: path, opt: o.withDefaults(),
-		in: make(chan *request, 64), urgent: make(chan *request, 64), quit: make(chan struct{}), done: make(chan struct{}), pool: make(chan *reader, readers)}
+		in: make(chan *request, 64), urgent: make(chan *request, 64), kicked: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), pool: make(chan *reader, readers)}
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{Path: path, Err: fmt.Errorf("there is no folder %s: make it: %w", filepath.Dir(path), fs.ErrNotExist)}
 	}
@@ -143,45 +145,71 @@ func (s *Spool) load() error {
 	if err := s.w.load(); err != nil {
 		return err
 	}
-	ids, err := s.marks.open(s.path + "-marks")
-	if err == nil {
-		err = s.keepMarks(s.w.c, ids)
-	}
-	if err == nil {
-		err = s.marks.begin()
-	}
-	if err != nil {
+	if err := s.loadLost(); err != nil {
 		return err
 	}
+	if err := s.loadLog(); err != nil {
+		return err
+	}
+	return s.loadLost()
+}
+
+// loadLost reads which marks the file has.
+func (s *Spool) loadLost() error {
 	return s.w.c.query(`SELECT id FROM inflight`, func(row []value) error {
 		s.lines.lost[integer(row[0])] = struct{}{}
 		return nil
 	})
 }
 
-// keepMarks notes in the file, which c is a connection to, the marks of those
-// that have not ended.
-func (s *Spool) keepMarks(c *conn, ids []int64) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	return c.exec(`INSERT OR IGNORE INTO inflight (id) SELECT r.id FROM json_each(?) j CROSS JOIN recipient r ON r.id = j.value
-		WHERE r.line <> 0 AND r.id NOT IN (SELECT recipient FROM result WHERE recipient IS NOT NULL)`, idList(ids))
-}
-
-// closeMarks leaves the marks that hold in the file, and no log.
-func (s *Spool) closeMarks() error {
-	ids, err := s.marks.close()
-	if s.marks.path == "" || s.w.c == nil {
+// loadLog brings the file to where the log is, and begins a new one.
+func (s *Spool) loadLog() error {
+	if err := s.log.open(s.path + "-log"); err != nil {
 		return err
 	}
-	if err == nil {
-		err = s.keepMarks(s.w.c, ids)
+	s.log.results = max(s.log.results, s.w.results)
+	if s.log.pending.Load() > 0 {
+		if err := s.w.transact([]*request{{apply: func(*tx) error { return nil }}}); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = markDisk.remove(s.marks.path)
+	if err := s.w.c.keepMarks(s.log.marks()); err != nil {
+		return err
 	}
-	return err
+	return s.log.begin()
+}
+
+// keepMarks notes in the file the marks of those that have not ended, nor another
+// place in their line.
+func (c *conn) keepMarks(marks map[int64]int64) error {
+	if len(marks) == 0 {
+		return nil
+	}
+	pairs := make([][2]int64, 0, len(marks))
+	for id, at := range marks {
+		pairs = append(pairs, [2]int64{id, at})
+	}
+	list, err := json.Marshal(pairs)
+	if err != nil {
+		return err
+	}
+	return c.exec(`INSERT OR IGNORE INTO inflight (id) SELECT r.id FROM json_each(?) j CROSS JOIN recipient r ON r.id = j.value ->> 0
+		WHERE r.line <> 0 AND r.at = j.value ->> 1`, string(list))
+}
+
+// closeLog leaves the marks that hold in the file, and no log, unless it has what
+// the file has not.
+func (s *Spool) closeLog() error {
+	if s.log.f == nil {
+		return nil
+	}
+	if err := s.log.close(); err != nil || s.log.pending.Load() > 0 {
+		return err
+	}
+	if err := s.w.c.keepMarks(s.log.marks()); err != nil {
+		return err
+	}
+	return logDisk.remove(s.log.path)
 }
 
 // Close waits for what runs and closes the file. Whoever waits for a write gets
@@ -208,7 +236,7 @@ func (s *Spool) closeFiles() error {
 		errs = append(errs, s.take.r.c.Close())
 		s.take.r = nil
 	}
-	errs = append(errs, s.closeMarks())
+	errs = append(errs, s.closeLog())
 	if s.w.c != nil { // last: it writes the log into the file
 		errs = append(errs, s.w.c.Close())
 	}

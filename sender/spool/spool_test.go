@@ -86,7 +86,7 @@ func TestLife(t *testing.T) {
 	ended, err = s.Results(t.Context(), 0, 10)
 	require.NoError(t, err)
 	require.Len(t, ended, 2)
-	require.NoError(t, s.tidy(t.Context()))
+	require.NoError(t, s.flush(t.Context()))
 	left := 0
 	require.NoError(t, s.w.c.query("SELECT (SELECT count(*) FROM message) + (SELECT count(*) FROM content) + (SELECT count(*) FROM body)+ (SELECT count(*) FROM inflight)", func(r []value) error { left = int(integer(r[0])); return nil }))
 	require.Zero(t, left)

@@ -19,17 +19,20 @@ type tx struct {
 	hashed   [][32]byte      // of contents, not in the file before
 	uses     map[int64]int64 // changes of content.uses
 	left     []placed        // are not handed out any more
-	unlost   []int64         // are not in flight any more
+	marked   []int64         // are in flight, as the file has it
+	unlost   []int64         // are not any more
 	thinned  []*line         // whose first may be gone; Take is held off
 	next     map[*line]int64 // of those that are thinned
 	emptied  []*line         // to be forgotten
 	canceled []string        // campaigns that are canceled by it
-	counted  [5]int64        // the numbers at its begin
+	counted  [4]int64        // the numbers at its begin
+	probe    bool            // something must be written
 
 	ends     map[int64]*waiter // have ended by it
-	tidyNow  bool              // with its end nothing is untidy
-	allTidy  bool              // nothing is
-	tidiedUp map[int64]bool    // are tidied up by it
+	endsDone map[int64]bool    // of these, those that are ended pairs
+	acked    map[int64]bool    // results that it will acknowledge
+	logged   int               // how many ends of the log it has
+	locked   bool              // it holds log.mu
 }
 
 // placed is a recipient in its line.
@@ -49,10 +52,11 @@ func (t *tx) all(group []*request) (err error) {
 		}
 	}()
 	t.counted = t.numbers()
-	if t.tidyNow { // before what looks at the recipients
-		if err := t.tidyEnds(t.untidy); err != nil {
-			return err
-		}
+	if err := t.applyLog(); err != nil {
+		return err
+	}
+	if err := t.endAll(); err != nil { // before what looks at the recipients
+		return err
 	}
 	for _, r := range group {
 		if err := r.apply(t); err != nil {
@@ -68,7 +72,7 @@ func (t *tx) all(group []*request) (err error) {
 
 // finish does what is done once for all.
 func (t *tx) finish() error {
-	if err := t.tidy(); err != nil {
+	if err := t.endAll(); err != nil {
 		return err
 	}
 	if err := t.writeUses(); err != nil {
@@ -86,16 +90,16 @@ func (t *tx) finish() error {
 		}
 	}
 	n := t.numbers()
-	if t.counted == n {
+	if t.counted == n && !t.probe {
 		return nil
 	}
-	_, err := t.count.exec(n[0], n[1], n[2], n[3], n[4])
+	_, err := t.count.exec(n[0], n[1], n[2], n[3])
 	return err
 }
 
 // numbers are what table counter has.
-func (t *tx) numbers() [5]int64 {
-	return [5]int64{t.recipients, t.results, t.lines, t.content, t.tidied()}
+func (t *tx) numbers() [4]int64 {
+	return [4]int64{t.recipients, t.results, t.lines, t.content}
 }
 
 // first finds when the first of the lines are due that are thinned.
@@ -124,6 +128,9 @@ func (t *tx) first() error {
 
 // settle brings memory to where the file is.
 func (t *tx) settle(ok bool) {
+	if ok {
+		t.settleEnds()
+	}
 	ls := &t.s.lines
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -152,6 +159,9 @@ func (t *tx) settle(ok bool) {
 	for _, id := range t.unlost {
 		delete(ls.lost, id)
 	}
+	for _, id := range t.marked {
+		ls.lost[id] = struct{}{}
+	}
 	for _, p := range t.left {
 		if _, out := ls.out[p.key.id]; out {
 			delete(ls.out, p.key.id)
@@ -162,7 +172,6 @@ func (t *tx) settle(ok bool) {
 	for _, c := range t.canceled {
 		ls.canceled[c] = true
 	}
-	t.settleTidy()
 }
 
 // undo forgets what is not in the file after all. The numbers that were given

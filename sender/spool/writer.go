@@ -22,11 +22,11 @@ const (
 // request is something to be written, with what the caller could prepare.
 type request struct {
 	apply     func(*tx) error
-	rows      int  // about how many
-	bytes     int  // about how many
-	exclusive bool // nothing may be handed out meanwhile
-	urgent    bool // goes before those that are not
-	tidy      bool // nothing may be left untidy
+	rows      int     // about how many
+	bytes     int     // about how many
+	exclusive bool    // nothing may be handed out meanwhile
+	urgent    bool    // goes before those that are not
+	acks      []int64 // results that it acknowledges
 	state     atomic.Int32
 	err       error
 	done      chan struct{} // closed when err is set
@@ -52,7 +52,7 @@ type writer struct {
 	insertMessage, insertRecipient         *stmt
 	messageLess, find, later               *stmt
 	messageGone, ended                     bulk
-	unmark                                 *stmt
+	mark, unmark                           *stmt
 	insertResult, ack                      *stmt
 	cancelCampaign, waitingAfter, moved    *stmt
 	insertEnded, deleteEnded               *stmt
@@ -64,14 +64,11 @@ type writer struct {
 	hashes                              map[int64][32]byte
 	purgeAt                             int64 // nothing that has ended can be forgotten before
 	now                                 int64 // the latest that a caller passed
-	untidy                              map[int64]*waiter
-	notes, tidyNotes                    int64 // the last row of table ended, and of those that are tidied up
 }
 
 func (w *writer) open(s *Spool) (err error) {
 	w.s = s
 	w.contents, w.hashes = map[[32]byte]int64{}, map[int64][32]byte{}
-	w.untidy = map[int64]*waiter{}
 	s.lines.init()
 	w.c, err = openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()))
 	if err != nil {
@@ -102,7 +99,7 @@ func (w *writer) prepare() error {
 		&w.begin:    `BEGIN IMMEDIATE`,
 		&w.commit:   `COMMIT`,
 		&w.rollback: `ROLLBACK`,
-		&w.count:    `UPDATE counter SET recipient = ?, result = ?, line = ?, content = ?, tidy = ?`,
+		&w.count:    `UPDATE counter SET recipient = ?, result = ?, line = ?, content = ?`,
 
 		&w.insertLine: `INSERT INTO line (id, domain, stream, campaign) VALUES (?, ?, ?, ?)`,
 		&w.deleteLine: `DELETE FROM line WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM recipient WHERE line = ?1 AND line <> 0)`,
@@ -128,6 +125,7 @@ func (w *writer) prepare() error {
 			WHERE id BETWEEN ?1 AND ?2`,
 		&w.ended.list: `UPDATE recipient SET line = 0, at = ?2, address = NULL, due = NULL, attempts = NULL, warned = NULL, last = NULL
 			WHERE id IN (SELECT value FROM json_each(?1))`,
+		&w.mark:         `INSERT OR IGNORE INTO inflight (id) SELECT value FROM json_each(?)`,
 		&w.unmark:       `DELETE FROM inflight WHERE id IN (SELECT value FROM json_each(?))`,
 		&w.insertResult: `INSERT INTO result (seq, detail) VALUES (?, ?)`,
 		&w.ack:          `DELETE FROM result WHERE seq BETWEEN ? AND ?`,
@@ -137,10 +135,10 @@ func (w *writer) prepare() error {
 			FROM recipient r JOIN message m ON m.id = r.message WHERE r.line = ?1 AND r.line <> 0 AND r.at >= ?2 AND (r.at > ?2 OR r.id > ?3) ORDER BY r.at, r.id LIMIT ?4 + 0`,
 		&w.moved: `UPDATE recipient SET at = ?2, due = ?3 WHERE id = ?1`,
 
-		&w.insertEnded: `INSERT INTO ended (id, at, recipients) VALUES (?, ?, ?)`,
+		&w.insertEnded: `INSERT INTO ended (at, recipients) VALUES (?, ?)`,
 		&w.deleteEnded: `DELETE FROM ended WHERE id = ?`,
 		&w.firstEnded:  `SELECT at FROM ended ORDER BY at LIMIT 1`,
-		&w.purgeable:   `SELECT id, recipients FROM ended WHERE at < ? AND id <= ? ORDER BY at LIMIT 1`,
+		&w.purgeable:   `SELECT id, recipients FROM ended WHERE at < ? ORDER BY at LIMIT 1`,
 		&w.purge:       `DELETE FROM recipient WHERE line = 0 AND id IN (SELECT value FROM json_each(?))`,
 
 		&w.save:   `INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
@@ -170,7 +168,7 @@ func (w *writer) load() error {
 	if err := w.nextPurge(); err != nil {
 		return err
 	}
-	return w.loadNotes()
+	return nil
 }
 
 // loadLines costs a look into the index for each line, however many wait in it.
@@ -204,17 +202,28 @@ func (w *writer) nextPurge() error {
 	})
 }
 
+// kick tells run that there is something in the log.
+func (s *Spool) kick() {
+	select {
+	case s.kicked <- struct{}{}:
+	default:
+	}
+}
+
 // run does what is asked, in transactions that take what waits: what is urgent, and
 // of the rest not so much that the next would be kept waiting.
 func (s *Spool) run() {
 	defer close(s.done)
-	idle := time.NewTimer(tidyAfter)
-	defer idle.Stop()
+	apply := time.NewTimer(applyAfter)
+	defer apply.Stop()
+	var due <-chan time.Time
 	for {
-		var rest <-chan time.Time
-		if len(s.w.untidy) > 0 {
-			idle.Reset(tidyAfter)
-			rest = idle.C
+		switch waits := s.log.pending.Load() > 0; {
+		case !waits:
+			due = nil
+		case due == nil:
+			apply.Reset(applyAfter)
+			due = apply.C
 		}
 		select { // what is urgent first
 		case r := <-s.urgent:
@@ -227,11 +236,16 @@ func (s *Spool) run() {
 			s.w.serve(s.gather(r))
 		case r := <-s.in:
 			s.w.serve(s.gather(r))
-		case <-rest:
-			s.w.tidyUp()
+		case <-s.kicked:
+			if s.log.pending.Load() >= applyMax {
+				s.w.apply()
+			}
+		case <-due:
+			due = nil
+			s.w.apply()
 		case <-s.quit:
 			s.refuse()
-			s.w.tidyUp()
+			s.w.apply()
 			return
 		}
 	}
@@ -332,11 +346,18 @@ func (w *writer) transact(group []*request) error {
 			break
 		}
 	}
-	t := &tx{writer: w, uses: map[int64]int64{}, ends: map[int64]*waiter{}}
+	t := &tx{writer: w, uses: map[int64]int64{}, ends: map[int64]*waiter{}, acked: map[int64]bool{}}
 	for _, r := range group {
-		t.tidyNow = t.tidyNow || r.tidy
+		for _, seq := range r.acks {
+			t.acked[seq] = true
+		}
 	}
 	err := t.all(group)
 	t.settle(err == nil)
-	return wrap(w.s.path, err)
+	if t.locked {
+		w.s.log.mu.Unlock()
+	}
+	err = wrap(w.s.path, err)
+	w.s.failing.Store(diskError(err))
+	return err
 }
