@@ -120,11 +120,12 @@ func (c *clerk) run() {
 		for i := range got {
 			c.take(&got[i], now)
 		}
-		if c.fails == 0 && due(c.firstAt, now) {
+		rest := !c.writing && due(c.restAt, now)
+		if c.fails == 0 && (due(c.firstAt, now) || rest && !c.firstAt.IsZero()) {
 			c.writeFirst(now)
 			continue
 		}
-		if !c.writing && due(c.restAt, now) {
+		if rest {
 			c.write(now)
 		}
 		if left := len(c.first.changes) + len(c.rest.changes); stop == nil && !c.writing && (left == 0 || c.fails >= lastWrites) {

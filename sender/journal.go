@@ -14,6 +14,7 @@ type journal struct {
 	recent []Ended        // guarded by mu: consecutive
 	acked  map[int64]bool // guarded by mu: Seqs that were acknowledged, which the Queue does not know yet
 	news   chan struct{}  // guarded by mu: closed when there is more
+	nudges int            // guarded by mu: how often the Queue had results that are not in recent
 }
 
 // recentMax bounds the results kept in memory.
@@ -56,17 +57,24 @@ func (j *journal) tell() {
 func (j *journal) nudge() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.nudges++
 	j.tell()
 }
 
-// since returns the results that follow after, if it has them without a gap, and
-// were not acknowledged, the Seq of the last of all, and a channel that is
-// closed when there are more.
-func (j *journal) since(after int64) (got []Ended, last int64, news <-chan struct{}) {
+// since returns the results that follow after and were not acknowledged, the Seq
+// of the last of all, and a channel that is closed when there are more. ask says
+// that the Queue may have others: there is a gap, or there were nudges beside those
+// that are known.
+func (j *journal) since(after int64, known *int) (got []Ended, last int64, ask bool, news <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.recent) == 0 || after < j.recent[0].Seq-1 {
-		return nil, after, j.news
+	nudged := *known != j.nudges
+	*known = j.nudges
+	if len(j.recent) == 0 || after < j.recent[0].Seq-1 || nudged && after >= j.recent[len(j.recent)-1].Seq {
+		return nil, after, true, j.news
+	}
+	if nudged {
+		*known = -1 // later
 	}
 	last = max(after, j.recent[len(j.recent)-1].Seq)
 	for _, e := range j.recent[min(after-(j.recent[0].Seq-1), int64(len(j.recent))):] {
@@ -74,7 +82,7 @@ func (j *journal) since(after int64) (got []Ended, last int64, news <-chan struc
 			got = append(got, e)
 		}
 	}
-	return got, last, j.news
+	return got, last, false, j.news
 }
 
 // known reports whether a result that the Queue still has was acknowledged.
@@ -110,11 +118,16 @@ func (s *Sender) Results(ctx context.Context) iter.Seq[Result] {
 		if s.cfg.Queue == nil {
 			return
 		}
+		nudges := -1
 		for after, last := int64(0), false; ; {
-			got, upTo, news := s.clerk.journal.since(after)
-			if upTo == after {
+			got, upTo, ask, news := s.clerk.journal.since(after, &nudges)
+			if ask || last && upTo == after {
 				var err error
-				if got, err = s.cfg.Queue.Results(ctx, after, resultsBatch); err != nil && ctx.Err() == nil {
+				got, err = s.cfg.Queue.Results(ctx, after, resultsBatch)
+				if err != nil || len(got) > 0 {
+					nudges = -1 // ask again
+				}
+				if err != nil && ctx.Err() == nil {
 					s.cfg.log.Error("Config.Queue cannot be read", "err", err)
 					if last { // closed, perhaps: the next Sender yields the rest
 						return
