@@ -22,7 +22,7 @@ type dest struct {
 
 	sessions []*session // open or opening
 	asking   []*session // those of sessions that wait for a job, the last one waits least
-	opening  int        // those of sessions that are not ready yet
+	opening  int        // those of sessions that have not asked yet: each will soon
 	probed   *session   // idle for long: it looks whether its connection lives, then asks again
 	wanted   int        // connections asked of the budget and not granted yet
 	free     []*job     // for reuse
@@ -94,6 +94,10 @@ func (d *dest) asked(c *session, inFlight bool, now time.Time) {
 	}
 	if d.probed == c {
 		d.probed = nil
+	}
+	if !c.asked {
+		c.asked = true
+		d.opening--
 	}
 	conns := d.conns(now)
 	if c.leaving || d.site.stopping || c.full(conns.Messages, now) || len(d.sessions)-d.leavingCount() > conns.Max {
@@ -231,11 +235,11 @@ func (d *dest) granted(now time.Time) {
 	go c.run(it.domain.servers.Load())
 }
 
-// underWay counts the connections that are being opened, by set of servers.
+// underWay counts the connections that have not asked yet, by set of servers.
 func (d *dest) underWay() map[string]int {
 	n := map[string]int{}
 	for _, c := range d.sessions {
-		if c.open == nil {
+		if !c.asked {
 			n[c.set]++
 		}
 	}
@@ -244,7 +248,6 @@ func (d *dest) underWay() map[string]int {
 
 // opened notes that a session is ready.
 func (d *dest) opened(c *session, open *smtp.Session, now time.Time) {
-	d.opening--
 	c.open = open
 	d.site.s.cfg.Observe(Event{Kind: EventConnOpened, Time: now, Site: d.site.name, Source: d.source.Name, Host: c.host, TLS: open.TLS() != nil})
 }
@@ -278,9 +281,11 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 		d.probed = nil
 	}
 	d.site.s.sched.box.put(schedMsg{kind: schedRelease, dest: d})
+	if !c.asked {
+		d.opening--
+	}
 	kind := EventConnClosed
 	if c.open == nil {
-		d.opening--
 		kind = EventConnFailed
 	}
 	d.site.s.cfg.Observe(Event{Kind: kind, Time: now, Site: d.site.name, Source: d.source.Name, Host: c.host, Err: err})

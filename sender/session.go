@@ -25,6 +25,7 @@ type session struct {
 
 	// Owned by the site.
 	open      *smtp.Session // nil while opening
+	asked     bool          // for its first job
 	jobs      []*job        // given and not yet handed back, oldest first
 	taken     int           // jobs given
 	sent      int           // jobs of which something was delivered
