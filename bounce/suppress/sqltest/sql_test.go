@@ -23,7 +23,7 @@ import (
 // openSQLite makes a database in a file.
 func openSQLite(t testing.TB) *suppress.SQL {
 	t.Helper()
-	dsn := "file:" + filepath.Join(t.TempDir(), "list.db") + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate"
+	dsn := "file:" + filepath.Join(t.TempDir(), "list.db") + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
