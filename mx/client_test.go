@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +18,7 @@ import (
 // serve starts a DNS server on loopback, UDP and TCP on one port.
 func serve(t testing.TB, handler dns.HandlerFunc) string {
 	t.Helper()
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	udp, err := net.ListenPacket("udp", tcp.Addr().String())
-	require.NoError(t, err)
+	tcp, udp := listen(t)
 	for _, s := range []*dns.Server{{Listener: tcp, Handler: handler}, {PacketConn: udp, Handler: handler}} {
 		started, done := make(chan struct{}), make(chan struct{})
 		s.NotifyStartedFunc = func() { close(started) }
@@ -37,6 +35,21 @@ func serve(t testing.TB, handler dns.HandlerFunc) string {
 	return tcp.Addr().String()
 }
 
+// listen takes a port for both; one that is free for TCP may not be for UDP.
+func listen(t testing.TB) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for {
+		tcp, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		udp, err := net.ListenPacket("udp", tcp.Addr().String())
+		if err == nil {
+			return tcp, udp
+		}
+		require.NoError(t, tcp.Close())
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+	}
+}
+
 // silent returns the address of a server that never replies.
 func silent(t testing.TB) string {
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -45,11 +58,12 @@ func silent(t testing.TB) string {
 	return conn.LocalAddr().String()
 }
 
-// closed returns an address where nobody listens.
+// closed returns an address where nobody listens: that of a socket that hears
+// one peer only, so that no other gets it.
 func closed(t testing.TB) string {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	conn, err := net.Dial("udp", silent(t))
 	require.NoError(t, err)
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
 	return conn.LocalAddr().String()
 }
 
@@ -197,7 +211,7 @@ func TestNextServer(t *testing.T) {
 		"referral": answering(func(r *dns.Msg) { r.Ns = []dns.RR{referral} }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg := Config{Servers: []string{bad, good}, Timeout: 100 * time.Millisecond}
+			cfg := Config{Servers: []string{bad, good}, Timeout: 100 * time.Millisecond, Attempts: maxAttempts} // the good one may be slow
 			r, err := lookupAt(t, cfg, "example.com")
 			require.NoError(t, err)
 			require.Len(t, r.Hosts, 2)

@@ -151,7 +151,7 @@ func TestSecurityHeaders(t *testing.T) {
 // Errors are pages that say what to do, and unsubscribe nobody.
 func TestErrors(t *testing.T) {
 	w := newWorld(t, nil)
-	old, err := w.keys.Seal(Token{Address: "ann@example.com", Expires: noon})
+	old, err := w.keys.Seal(Token{Address: "ann@example.com", Expires: time.Now().Add(-time.Hour)})
 	require.NoError(t, err)
 	multi, body := multipartBody(t, "x", "y")
 	for _, tt := range []struct {

@@ -47,10 +47,7 @@ func postfix(t *testing.T, routes map[string]string) string {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, sub), 0o755))
 	}
 	require.NoError(t, os.Chown(filepath.Join(dir, "data"), uid, -1))
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
+	addr := interop.FreeAddr(t)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.cf"), []byte(mainCF(dir, routes)), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "master.cf"), []byte(masterCF(addr)), 0o644))
 	out, err := exec.Command(program, "-c", dir, "check").CombinedOutput()

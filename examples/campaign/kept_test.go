@@ -257,7 +257,7 @@ func TestOpenResults(t *testing.T) {
 // The whole program with a spool: it ends, and goes on with nothing to do; what
 // does not fit together is refused.
 func TestSpool(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, sendertest.Options{})
 	addr, err := s.sandbox.Host("mx.shop.example").Listen()
 	require.NoError(t, err)
 	args := append(slices.Clone(s.args), "-relay", addr, "-limit", "3", "-spool", s.file("mail.db"))

@@ -42,7 +42,7 @@ func start(t *testing.T, args ...string) *process {
 // does not know whether they got it.
 func TestKill(t *testing.T) {
 	const n, kills = 600, 6
-	s := newShop(t)
+	s := newShop(t, sendertest.Options{})
 	arrived := make(chan struct{}, 2*n)
 	s.sandbox.AddHost("mx.shop.example", sendertest.Behavior{Latency: ms, Recipient: func(string) *sendertest.Reply {
 		arrived <- struct{}{}

@@ -7,9 +7,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -48,9 +50,9 @@ type shop struct {
 	args    []string // without those that say which way the mail goes
 }
 
-func newShop(t *testing.T) *shop {
+func newShop(t *testing.T, o sendertest.Options) *shop {
 	key, record := testKey()
-	s := &shop{record: record, sandbox: sendertest.Start(t, sendertest.Options{})}
+	s := &shop{record: record, sandbox: sendertest.Start(t, o)}
 	s.file = folder(t, map[string]string{"list.csv": listCSV, "key.pem": key,
 		"mail.html": `<p>Hello {{or .first "friend"}}</p><a href="{{.unsubscribe}}">Unsubscribe</a>`,
 		"mail.txt":  "Hello {{or .first \"friend\"}}\n\n{{.unsubscribe}}\n"})
@@ -77,7 +79,7 @@ func (s *shop) call(ctx context.Context, more ...string) (code int, stdout, stde
 
 // A campaign to the recipients' own servers.
 func TestDirect(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, sendertest.Options{})
 	code, stdout, stderr := s.call(t.Context(), "-dns", s.sandbox.DNSAddr(), "-rate", "50/s,1000/h", "-conns", "2")
 	require.Equal(t, exitDone, code, stdout+stderr)
 	require.Empty(t, stderr)
@@ -112,7 +114,7 @@ func TestDirect(t *testing.T) {
 
 // A campaign through a relay; -limit takes the first rows.
 func TestRelay(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, sendertest.Options{})
 	addr, err := s.sandbox.Host("mx.shop.example").Listen()
 	require.NoError(t, err)
 	code, stdout, stderr := call(t.Context(), &env{}, append(s.args, "-relay", addr, "-limit", "2")...)
@@ -124,19 +126,21 @@ func TestRelay(t *testing.T) {
 
 // What is left makes the exit code 1.
 func TestLeft(t *testing.T) {
-	s := newShop(t)
-	s.sandbox.AddHost("mx.two.example", sendertest.Behavior{Sender: always("451 4.3.0 Try again later")})
-	code, stdout, _ := s.call(t.Context(), "-dns", s.sandbox.DNSAddr(), "-for", "500ms")
-	require.Equal(t, exitLeft, code, stdout)
-	row := byEmail(t, readResults(t, s.file("results.csv")))["gone@two.example"]
-	require.Equal(t, "deferred", row["outcome"])
-	require.Equal(t, "451 4.3.0 Try again later", row["reply"])
-	_, err := time.Parse(time.RFC3339, row["retry_at"])
-	require.NoError(t, err)
+	synctest.Test(t, func(t *testing.T) { // the first try is in time, however slow the machine
+		s := newShop(t, sendertest.Options{Memory: true})
+		relay := s.sandbox.AddHost("mx.shop.example", sendertest.Behavior{Sender: always("451 4.3.0 Try again later")})
+		code, stdout, _ := s.call(t.Context(), "-relay", netip.AddrPortFrom(relay.Addr(), 25).String(), "-for", "500ms")
+		require.Equal(t, exitLeft, code, stdout)
+		row := byEmail(t, readResults(t, s.file("results.csv")))["gone@two.example"]
+		require.Equal(t, "deferred", row["outcome"])
+		require.Equal(t, "451 4.3.0 Try again later", row["reply"])
+		_, err := time.Parse(time.RFC3339, row["retry_at"])
+		require.NoError(t, err)
+	})
 }
 
 func TestDryRun(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, sendertest.Options{})
 	args := []string{"-dns", s.sandbox.DNSAddr(), "-dry-run"}
 	code, stdout, stderr := s.call(t.Context(), args...)
 	require.Equal(t, exitLeft, code, stderr)
@@ -156,10 +160,10 @@ func TestDryRun(t *testing.T) {
 
 // What is wrong with the list or the way is said before anything is sent.
 func TestNothingSent(t *testing.T) {
-	s := newShop(t)
-	deaf, err := net.ListenPacket("udp", "127.0.0.1:0")
+	s := newShop(t, sendertest.Options{})
+	deaf, err := net.Dial("udp", s.sandbox.DNSAddr()) // nobody else is heard there, or gets the port
 	require.NoError(t, err)
-	require.NoError(t, deaf.Close())
+	defer deaf.Close()
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -183,7 +187,7 @@ func TestNothingSent(t *testing.T) {
 }
 
 func TestNotes(t *testing.T) {
-	s := newShop(t)
+	s := newShop(t, sendertest.Options{})
 	file := folder(t, map[string]string{"list.csv": "email\nann@one.example\n", "mail.html": "<p>Hello"})
 	code, _, stderr := call(t.Context(), &env{dial: s.sandbox.Dial}, "-recipients", file("list.csv"), "-html", file("mail.html"), "-subject", "Hello",
 		"-from", "news@nowhere.example", "-hostname", "mail.shop.example", "-dns", s.sandbox.DNSAddr(), "-out", file("results.csv"))

@@ -16,6 +16,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -108,12 +109,24 @@ func newServer(t testing.TB, name string) *Server {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	return &Server{Name: name, Addr: FreeAddr(t), dir: dir}
+}
+
+// FreeAddr returns an address of 127.0.0.1 for a server that can't be given port
+// 0. The port is below those that systems hand out by themselves (Linux from
+// 32768, others from 49152), so that no socket of another test gets it before
+// the server listens.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(10_000))))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return &Server{Name: name, Addr: l.Addr().String(), dir: dir}
+	t.Fatal("no port from 10000 to 19999 is free")
+	return ""
 }
 
 // path names a file of the server.

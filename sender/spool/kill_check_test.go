@@ -53,10 +53,16 @@ func TestKillCheck(t *testing.T) {
 		return ""
 	}
 	news, sure, cut := find("ok", "a.example", false), find("ok", "a.example", true), find("ok", killCutDomain, false)
+	sureCut := find("ok", killCutDomain, true)
 	bad := find("bad", "a.example", false)
 	unknown := func(l *killLedger, to string) {
 		delete(l.results, to)
 		l.note("result " + fate(t, to, sender.Unknown))
+	}
+	canceled := func(l *killLedger, to string) {
+		l.canceled[l.results[to].Message.Campaign] = true
+		delete(l.results, to)
+		l.note("result " + fate(t, to, sender.Canceled))
 	}
 	for name, tc := range map[string]struct {
 		change func(l *killLedger, accepted, unsaid map[string]int)
@@ -80,9 +86,13 @@ func TestKillCheck(t *testing.T) {
 			delete(a, news)
 			l.note("result " + fate(t, news, sender.Canceled))
 		}, "was not canceled"},
-		"another fate": {func(l *killLedger, _, _ map[string]int) { l.note("result " + fate(t, news, sender.Unknown)) }, "two fates"},
-		"again":        {func(l *killLedger, _, _ map[string]int) { l.note("result " + fate(t, news, sender.Sent)) }, ""},
-		"strange":      {func(_ *killLedger, a, _ map[string]int) { a["ok-300-0@a.example"] = 1 }, "sent and not submitted"},
+		"canceled, and sent":                 {func(l *killLedger, _, _ map[string]int) { canceled(l, sure) }, "it is said that it was not"},
+		"canceled, fate unknown":             {func(l *killLedger, _, _ map[string]int) { canceled(l, sure); l.lost[sure] = 1 }, ""},
+		"canceled, connection cut":           {func(l *killLedger, _, _ map[string]int) { canceled(l, sureCut) }, ""},
+		"canceled, connection cut, not sure": {func(l *killLedger, _, _ map[string]int) { canceled(l, cut) }, "it is said that it was not"},
+		"another fate":                       {func(l *killLedger, _, _ map[string]int) { l.note("result " + fate(t, news, sender.Unknown)) }, "two fates"},
+		"again":                              {func(l *killLedger, _, _ map[string]int) { l.note("result " + fate(t, news, sender.Sent)) }, ""},
+		"strange":                            {func(_ *killLedger, a, _ map[string]int) { a["ok-300-0@a.example"] = 1 }, "sent and not submitted"},
 		"marks without end": {func(l *killLedger, _, _ map[string]int) {
 			for i := range 2*killConns + 1 {
 				l.note("lost ok-" + strconv.Itoa(i) + "-0@a.example")

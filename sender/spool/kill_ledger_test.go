@@ -189,8 +189,8 @@ func (l *killLedger) checkFate(to string, r killResult, n, unsaid int, faults *k
 			bad("is not unknown")
 		}
 		return
-	default:
-		if n > 0 && (!sure || n > doubt) {
+	default: // what is tried again after an unknown end may be canceled before it is
+		if n > 0 && (!sure || n > doubt && domain != killCutDomain) { // there replies are lost with their connections
 			bad("was sent, and it is said that it was not")
 		}
 	}

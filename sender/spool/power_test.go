@@ -162,7 +162,7 @@ func live(t *testing.T, dir string, known *ledger, seed uint64, max int, rule fa
 // checkpoint has SQLite begin the log anew at these times: the spool itself does
 // it only after many megabytes.
 func checkpoint(path string, times chan struct{}) error {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(60000)")
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ import (
 // openSQLite makes a database in a file.
 func openSQLite(t testing.TB) *suppress.SQL {
 	t.Helper()
-	dsn := "file:" + filepath.Join(t.TempDir(), "list.db") + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate"
+	dsn := "file:" + filepath.Join(t.TempDir(), "list.db") + "?_pragma=busy_timeout(60000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate"
 	db, err := sql.Open("sqlite", dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -93,7 +93,7 @@ func TestList(t *testing.T) {
 			full := bounce.Class{Category: bounce.MailboxFull, Scope: bounce.ScopeRecipient, Rule: "test", Confidence: 1}
 			now := time.Now()
 			for i := range 5 {
-				yes, err := list.Observe(ctx, suppress.Event{Recipient: "Full@example.com", Time: now.AddDate(0, 0, i-5)}, full)
+				yes, err := list.Observe(ctx, suppress.Event{Recipient: "Full@example.com", Time: now.Add(time.Duration(i-5) * 24 * time.Hour)}, full)
 				require.NoError(t, err)
 				require.Equal(t, i == 4, yes)
 			}

@@ -30,7 +30,7 @@ func newDisk(t *testing.T) *Disk {
 
 func open(t *testing.T, dir, pragmas string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "x.db")+"?_pragma=busy_timeout(10000)&"+pragmas)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "x.db")+"?_pragma=busy_timeout(60000)&"+pragmas)
 	require.NoError(t, err)
 	db.SetMaxOpenConns(4)
 	t.Cleanup(func() { _ = db.Close() })
