@@ -4,7 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
+
+	"github.com/volleymail/volley/sender"
 )
 
 // body is a stored body. It is read when it is written out.
@@ -48,6 +52,56 @@ func (s *Spool) readBody(content int64, shared bool) ([]byte, error) {
 		s.bodies.put(content, data)
 	}
 	return data, nil
+}
+
+// says gives the message its template, if that is known by heart, or notes that
+// it is to be looked up.
+func (t *taking) says(m *sender.Message, content int64) {
+	if m.Template = t.s.take.templates[content]; m.Template == "" {
+		if t.unsaid == nil {
+			t.unsaid = map[int64][]*sender.Message{}
+		}
+		t.unsaid[content] = append(t.unsaid[content], m)
+	}
+}
+
+// contents looks up what says did not know.
+func (t *taking) contents() error {
+	if len(t.unsaid) == 0 {
+		return nil
+	}
+	err := t.s.take.r.contents.query(func(row []value) error {
+		content, template := integer(row[0]), text(row[1])
+		if template == "" {
+			t.bodies(content, integer(row[2]) > 1)
+			return nil
+		}
+		for _, m := range t.unsaid[content] {
+			m.Template = template
+		}
+		delete(t.unsaid, content)
+		t.s.take.learn(content, template)
+		return nil
+	}, idList(slices.Sorted(maps.Keys(t.unsaid))))
+	for content := range t.unsaid { // is missing: an error when it is read
+		t.bodies(content, false)
+	}
+	return err
+}
+
+// bodies gives messages their stored body.
+func (t *taking) bodies(content int64, shared bool) {
+	for _, m := range t.unsaid[content] {
+		m.Content = &body{s: t.s, content: content, shared: shared}
+	}
+	delete(t.unsaid, content)
+}
+
+func (k *taker) learn(content int64, template string) {
+	if k.templates == nil || len(k.templates) >= maxContents {
+		k.templates = map[int64]string{}
+	}
+	k.templates[content] = template
 }
 
 // bodyCache keeps bodies that several messages share.

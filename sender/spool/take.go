@@ -1,10 +1,12 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/volleymail/volley/sender"
@@ -16,13 +18,15 @@ type reader struct {
 
 	begin, end *stmt // of a view that does not change
 
-	beside   *stmt // recipients of a line behind a place: due at the same time
-	after    *stmt // due later
-	messages *stmt
-	results  *stmt
-	body     *stmt
-	setting  *stmt
+	beside                          *stmt // recipients of a line behind a place: due at the same time
+	after                           *stmt // due later
+	messages, messageSpan, contents *stmt
+	results                         *stmt
+	body                            *stmt
+	setting                         *stmt
 }
+
+const messageColumns = `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, m.recipients `
 
 func (s *Spool) openReader(cache int) (*reader, error) {
 	c, err := openConn(s.path, fmt.Sprintf("busy_timeout=%d", busyTimeout.Milliseconds()), "query_only=1",
@@ -39,11 +43,12 @@ func (s *Spool) openReader(cache int) (*reader, error) {
 			ORDER BY id LIMIT ?4 + 0`,
 		&r.after: `SELECT id, at, message, address, attempts, warned, last FROM recipient WHERE line = ?1 AND line <> 0 AND at > ?2
 			ORDER BY at, id LIMIT ?3 + 0`,
-		&r.messages: `SELECT m.id, m.name, m.sender, m.content, m.born, m.tags, m.more, m.data, c.template, c.uses, m.recipients FROM json_each(?) j
-			CROSS JOIN message m ON m.id = j.value LEFT JOIN content c ON c.id = m.content`,
-		&r.results: `SELECT seq, detail FROM result WHERE seq > ? ORDER BY seq LIMIT ? + 0`,
-		&r.body:    `SELECT data FROM body WHERE content = ?`,
-		&r.setting: `SELECT value FROM setting WHERE name = ?`,
+		&r.messages:    messageColumns + `FROM json_each(?) j CROSS JOIN message m ON m.id = j.value`,
+		&r.messageSpan: messageColumns + `FROM message m WHERE m.id BETWEEN ? AND ? ORDER BY m.id`,
+		&r.contents:    `SELECT c.id, c.template, c.uses FROM json_each(?) j CROSS JOIN content c ON c.id = j.value`,
+		&r.results:     `SELECT seq, detail FROM result WHERE seq > ? ORDER BY seq LIMIT ? + 0`,
+		&r.body:        `SELECT data FROM body WHERE content = ?`,
+		&r.setting:     `SELECT value FROM setting WHERE name = ?`,
 	})
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -53,8 +58,9 @@ func (s *Spool) openReader(cache int) (*reader, error) {
 
 // taker is what Take works with. It is guarded by Spool.takeMu.
 type taker struct {
-	r     *reader
-	round int64 // counts the calls
+	r         *reader
+	round     int64            // counts the calls
+	templates map[int64]string // by content, which never says anything else; of maxContents at most
 }
 
 // picked is what a Take has of a line, to put it back if it fails.
@@ -77,6 +83,7 @@ type taking struct {
 	got    int
 	picked []picked
 	alone  []alone
+	unsaid map[int64][]*sender.Message // by content, of which the template is not known
 }
 
 // alone is a recipient whose message has no other, and its content.
@@ -275,33 +282,49 @@ func (t *taking) messages() error {
 	if len(t.taken) == 0 {
 		return nil
 	}
-	numbers := make([]int64, 0, len(t.taken))
-	byNumber := make(map[int64][]*sender.Taken, len(t.taken))
-	for _, taken := range t.taken {
-		if byNumber[taken.Number] == nil {
-			numbers = append(numbers, taken.Number)
-		}
-		byNumber[taken.Number] = append(byNumber[taken.Number], taken)
-	}
-	err := t.s.take.r.messages.query(func(row []value) error {
+	byNumber := slices.Clone(t.taken)
+	slices.SortFunc(byNumber, func(a, b *sender.Taken) int { return cmp.Compare(a.Number, b.Number) })
+	rest := byNumber
+	row := func(row []value) error {
 		id := integer(row[0])
-		for _, taken := range byNumber[id] {
+		for len(rest) > 0 && rest[0].Number == id {
+			taken := rest[0]
+			content := integer(row[3])
 			if err := t.s.fill(taken, row); err != nil {
 				return fmt.Errorf("%w: message %d: %w", ErrCorrupt, id, err)
 			}
-			if integer(row[10]) == 1 {
-				t.alone = append(t.alone, alone{taken.Recipients[0].ID, integer(row[3])})
+			if integer(row[8]) == 1 {
+				t.alone = append(t.alone, alone{taken.Recipients[0].ID, content})
 			}
+			t.says(taken.Message, content)
+			rest = rest[1:]
 		}
-		delete(byNumber, id)
 		return nil
-	}, idList(numbers))
-	if err == nil && len(byNumber) > 0 {
-		for id := range byNumber {
-			return fmt.Errorf("%w: message %d is missing", ErrCorrupt, id)
+	}
+	first, last := byNumber[0].Number, byNumber[len(byNumber)-1].Number
+	var err error
+	if last-first < int64(2*len(byNumber)) { // a range costs less than as many ids, though half of it is not wanted
+		err = t.s.take.r.messageSpan.query(row, first, last)
+	} else {
+		err = t.s.take.r.messages.query(row, idList(numbers(byNumber)))
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(rest) > 0:
+		return fmt.Errorf("%w: message %d is missing", ErrCorrupt, rest[0].Number)
+	}
+	return t.contents()
+}
+
+// numbers gives each number once.
+func numbers(sorted []*sender.Taken) (ids []int64) {
+	for i, taken := range sorted {
+		if i == 0 || taken.Number != sorted[i-1].Number {
+			ids = append(ids, taken.Number)
 		}
 	}
-	return err
+	return ids
 }
 
 // fill puts what the row has of the message into taken.
@@ -323,9 +346,6 @@ func (s *Spool) fill(taken *sender.Taken, row []value) error {
 	}
 	if row[7] != nil {
 		m.Data = json.RawMessage(text(row[7]))
-	}
-	if m.Template = text(row[8]); m.Template == "" {
-		m.Content = &body{s: s, content: integer(row[3]), shared: integer(row[9]) > 1}
 	}
 	return nil
 }
