@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 )
 
@@ -115,6 +116,7 @@ func (c *clerk) run() {
 	defer timer.Stop()
 	var got []note
 	for stop := c.stop; ; { // nil when it was closed
+		runtime.Gosched() // who is about to ask shares the write
 		now := time.Now()
 		got = c.box.take(got)
 		for i := range got {
