@@ -9,8 +9,10 @@ import (
 )
 
 // Backup writes a copy of the spool as it is now to a new file, while it runs.
-// The copy is whole when Backup returns nil, and is opened like any other: a
-// Sender that runs on it sends again what was sent after the copy was made.
+// The copy is whole when Backup returns nil, without files beside it, and is opened
+// like any other: a Sender that runs on it sends again what was sent after the copy
+// was made. To put it in the place of the file, delete path-wal, path-shm and
+// path-log of that first.
 func (s *Spool) Backup(ctx context.Context, path string) error {
 	if err := s.check(ctx); err != nil {
 		return err

@@ -66,7 +66,7 @@ type Spool struct {
 	lock *os.File
 
 	in     chan *request
-	urgent chan *request // the Sender's: marks and results
+	urgent chan *request // the Sender's: what Write does not put into the log
 	quit   chan struct{} // closed by Close
 	done   chan struct{} // closed by run
 	w      writer        // owned by run
@@ -94,9 +94,10 @@ var _ sender.Queue = (*Spool)(nil)
 // process until Close or the end of the process; until then another Open gives
 // an error that wraps ErrLocked. Errors are of type *Error.
 //
-// Beside the file there are, while it is open, path-wal, path-shm and path-log,
-// which belong to it: never copy or delete one without the others. To copy it see
-// Spool.Backup.
+// Beside the file there are, while it is open and after a crash, path-wal, path-shm
+// and path-log, which belong to it: never copy or delete one without the others. To
+// copy it see Spool.Backup. After a Close that gave no error they are gone. What
+// path-log has of a process that crashed, Open applies.
 func Open(path string, o *Options) (*Spool, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -237,7 +238,7 @@ func (s *Spool) closeFiles() error {
 		s.take.r = nil
 	}
 	errs = append(errs, s.closeLog())
-	if s.w.c != nil { // last: it writes the log into the file
+	if s.w.c != nil { // last: it writes path-wal into the file
 		errs = append(errs, s.w.c.Close())
 	}
 	return errors.Join(append(errs, s.lock.Close())...)

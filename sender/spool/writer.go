@@ -15,7 +15,7 @@ type value = driver.Value
 // What one transaction takes at most, roughly: its pages wait in memory.
 const (
 	maxGroup      = 4096    // recipients or changes
-	maxSubmitted  = 512     // beyond it no more Submits: marks wait for the same sync
+	maxSubmitted  = 512     // beyond it no more Submits: Writes wait for the same sync
 	maxGroupBytes = 8 << 20 // of bodies and data
 )
 
