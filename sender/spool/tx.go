@@ -164,6 +164,9 @@ func (t *tx) settle(ok bool) {
 		ls.lost[id] = struct{}{}
 	}
 	for _, p := range t.left {
+		if ls.gone != nil {
+			ls.gone[p.key.id] = struct{}{}
+		}
 		if _, out := ls.out[p.key.id]; out {
 			delete(ls.out, p.key.id)
 			p.line.out--
