@@ -247,7 +247,7 @@ func (t *taking) read(line int64, from key, n int) (rows []row, err error) {
 		rows = append(rows, r)
 		return nil
 	}
-	if from.id > 0 {
+	if from != start {
 		if err := t.s.take.r.beside.query(add, line, from.at, from.id, int64(n)); err != nil {
 			return nil, err
 		}

@@ -51,3 +51,14 @@ func TestTakeWhileTheyLeave(t *testing.T) {
 		})
 	}
 }
+
+// TestTakeFirstAgain: the first recipient of all comes again, though the cursor is set
+// back as far as that can be.
+func TestTakeFirstAgain(t *testing.T) {
+	s := fresh(t)
+	require.NoError(t, s.Submit(t.Context(), t0, atZero("a", "ann@example.com"), mail("b", "bob@example.com")))
+	taken := takeAll(t, s, t0)
+	require.Len(t, taken, 2)
+	require.NoError(t, s.Write(t.Context(), t0, []sender.Change{{Kind: sender.Later, ID: taken[0].Recipients[0].ID}}))
+	require.Len(t, takeAll(t, s, t0), 1)
+}
