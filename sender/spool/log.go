@@ -17,7 +17,8 @@ import (
 //
 // What the database says goes before the log: of a recipient that has ended there,
 // or has got another place in its line by sender.Later, the log says nothing. So
-// neither need be written twice. Open applies what the log has, moves its marks to
+// neither need be written twice. Whoever may get a place again that a mark in the
+// log is for needs it renewed before. Open applies what the log has, moves its marks to
 // the table inflight, and begins anew.
 type log struct {
 	path    string
@@ -27,6 +28,7 @@ type log struct {
 	f       *logFile        // nil when it is closed
 	results int64           // the last Seq that was given out
 	live    map[int64]int64 // who has a mark, and the place in the line: one who has another place has none
+	top     int64           // the file has no mark for a later place
 	ends    []logEnd        // not applied, by Seq
 	views   []*markView
 }
@@ -74,10 +76,43 @@ func (l *log) begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.live)
-	if err := l.f.begin(l.all()); err != nil {
+	if err := l.renew(); err != nil {
 		return err
 	}
 	return logDisk.syncFolder(filepath.Dir(l.path))
+}
+
+// renew makes the file have no marks but those that hold. mu is held.
+func (l *log) renew() error {
+	if err := l.f.begin(l.all()); err != nil {
+		return err
+	}
+	l.top = start.at
+	for _, at := range l.live {
+		l.top = max(l.top, at)
+	}
+	return nil
+}
+
+// renewFor renews the file if it may have a mark for a place that whoever is due
+// then can get. It is not for those that have a mark which holds.
+func (l *log) renewFor(due int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case due > l.top:
+		return nil
+	case l.f == nil:
+		return ErrClosed
+	}
+	return l.renew()
+}
+
+// reaches reports whether renewFor would renew.
+func (l *log) reaches(due int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return due <= l.top
 }
 
 // all is what a new region of the log begins with.
@@ -112,6 +147,7 @@ func (l *log) write(entries []logEntry, ls *lines) (first bool, err error) {
 			continue
 		case e.kind == entryMarked:
 			l.live[e.id] = e.at
+			l.top = max(l.top, e.at)
 			if !marked {
 				was.kind = entryUnmarked
 			}

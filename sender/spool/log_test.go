@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -41,4 +42,42 @@ func TestSeqAfterRollback(t *testing.T) {
 	require.NoError(t, s.Write(t.Context(), t0, ends))
 	require.EqualValues(t, 2, ends[0].Seq)
 	require.NoError(t, s.flush(t.Context()))
+}
+
+// TestLaterToSamePlace: a mark that Later took back does not come back with a place
+// in the line that the recipient has got again.
+func TestLaterToSamePlace(t *testing.T) {
+	ctx := t.Context()
+	for name, later := range map[string]func(s *Spool, id int64){
+		"same due": func(s *Spool, id int64) {
+			require.NoError(t, s.Write(ctx, t0, []sender.Change{{Kind: sender.Later, ID: id}}))
+		},
+		"twice": func(s *Spool, id int64) {
+			require.NoError(t, s.Write(ctx, t0, []sender.Change{{Kind: sender.Later, ID: id, Due: t0.Add(time.Minute)}}))
+			require.Len(t, takeAll(t, s, t0.Add(time.Hour)), 1)
+			require.NoError(t, s.Write(ctx, t0, []sender.Change{{Kind: sender.Later, ID: id}}))
+		},
+		"Reschedule": func(s *Spool, id int64) {
+			require.NoError(t, s.Write(ctx, t0, []sender.Change{{Kind: sender.Later, ID: id, Due: t0.Add(time.Minute)}}))
+			n, err := s.Reschedule(ctx, sender.Selection{}, time.Time{})
+			require.NoError(t, err)
+			require.Equal(t, 1, n)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fresh(t)
+			require.NoError(t, s.Submit(ctx, t0, atZero("a", "ann@example.com"), mail("b", "bob@example.com")))
+			taken := takeAll(t, s, t0)
+			require.Len(t, taken, 2)
+			mark, _ := changesOf(taken[0])
+			other, _ := changesOf(taken[1])
+			require.NoError(t, s.Write(ctx, t0, []sender.Change{mark, other}))
+			later(s, mark.ID)
+			inFlight := map[int64]bool{}
+			for _, k := range takeAll(t, crashed(t, s), t0.Add(time.Hour)) {
+				inFlight[k.Recipients[0].ID] = k.Recipients[0].InFlight
+			}
+			require.Equal(t, map[int64]bool{mark.ID: false, other.ID: true}, inFlight)
+		})
+	}
 }
