@@ -39,8 +39,18 @@ type logEnd struct {
 	detail      string // sender.Result in JSON
 }
 
-// markView collects the marks that held at some time since it began.
-type markView struct{ marks map[int64]int64 }
+// markView collects the marks that held at some time since it began: a recipient may
+// have had several, each at another place.
+type markView struct{ marks [][2]int64 }
+
+// pairs are marks as keepMarks wants them: id and place.
+func pairs(marks map[int64]int64) [][2]int64 {
+	list := make([][2]int64, 0, len(marks))
+	for id, at := range marks {
+		list = append(list, [2]int64{id, at})
+	}
+	return list
+}
 
 // maxPending is how many results the log has at most that are not applied.
 const maxPending = 4096
@@ -181,7 +191,7 @@ func (l *log) write(entries []logEntry, ls *lines) (first bool, err error) {
 	for _, v := range l.views {
 		for _, e := range kept {
 			if e.kind == entryMarked {
-				v.marks[e.id] = e.at
+				v.marks = append(v.marks, [2]int64{e.id, e.at})
 			}
 		}
 	}
@@ -221,13 +231,13 @@ func (l *log) left(who []placed) {
 func (l *log) watch() *markView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := &markView{marks: maps.Clone(l.live)}
+	v := &markView{marks: pairs(l.live)}
 	l.views = append(l.views, v)
 	return v
 }
 
 // unwatch ends a view and returns its marks.
-func (l *log) unwatch(v *markView) map[int64]int64 {
+func (l *log) unwatch(v *markView) [][2]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.views = slices.DeleteFunc(l.views, func(o *markView) bool { return o == v })

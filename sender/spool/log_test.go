@@ -1,8 +1,10 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,4 +82,69 @@ func TestLaterToSamePlace(t *testing.T) {
 			require.Equal(t, map[int64]bool{mark.ID: false, other.ID: true}, inFlight)
 		})
 	}
+}
+
+// watchedContext tells when somebody begins to wait for its end.
+type watchedContext struct {
+	context.Context
+	once  *sync.Once
+	waits chan struct{}
+}
+
+func (c watchedContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.waits) })
+	return c.Context.Done()
+}
+
+// TestBackupWhileTheyEnd: whoever ends while a copy is made has ended in it, or is in
+// flight.
+func TestBackupWhileTheyEnd(t *testing.T) {
+	s := filled(t, filepath.Join(t.TempDir(), "spool.db"), 2, 1)
+	mark, end := changesOf(takeAll(t, s, t0)[0])
+	require.NoError(t, s.Write(t.Context(), t0, []sender.Change{mark}))
+	var idle []*reader // Backup waits for one of these
+	for range readers {
+		idle = append(idle, <-s.pool)
+	}
+	path := filepath.Join(t.TempDir(), "copy.db")
+	ctx := watchedContext{t.Context(), new(sync.Once), make(chan struct{})}
+	done := make(chan error, 2)
+	go func() { done <- s.Backup(ctx, path) }()
+	<-ctx.waits
+	began, held := make(chan struct{}), make(chan struct{})
+	go func() { // meanwhile nothing is applied
+		done <- s.write(t.Context(), &request{apply: func(*tx) error { close(began); <-held; return nil }})
+	}()
+	<-began
+	require.NoError(t, s.Write(t.Context(), t0, []sender.Change{end}))
+	for _, r := range idle {
+		s.pool <- r
+	}
+	require.NoError(t, <-done)
+	close(held)
+	require.NoError(t, <-done)
+	taken := takeAll(t, openAt(t, path), t0)
+	require.Len(t, taken, 2)
+	require.Equal(t, mark.ID, taken[0].Recipients[0].ID)
+	require.True(t, taken[0].Recipients[0].InFlight)
+}
+
+// TestViewOfMarks: a view has each mark that held, also two of one recipient: nobody
+// knows which place a copy shows.
+func TestViewOfMarks(t *testing.T) {
+	s := filled(t, filepath.Join(t.TempDir(), "spool.db"), 1, 1)
+	var want [][2]int64
+	mark := func(now time.Time) sender.Change {
+		m, _ := changesOf(takeAll(t, s, now)[0])
+		require.NoError(t, s.Write(t.Context(), now, []sender.Change{m}))
+		want = append(want, [2]int64{m.ID, nano(now)})
+		return m
+	}
+	m := mark(t0)
+	v := s.log.watch()
+	m.Kind, m.Due = sender.Later, t0.Add(time.Hour)
+	require.NoError(t, s.Write(t.Context(), t0, []sender.Change{m}))
+	mark(m.Due)
+	require.Equal(t, want, s.log.unwatch(v))
+	require.Empty(t, s.log.views)
 }
