@@ -24,6 +24,8 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		return wrap(path, fmt.Errorf("the backup needs a new file: %w", os.ErrExist))
 	}
+	view := s.log.watch() // whoever has a mark and ends from now on: the copy may have neither
+	defer s.log.unwatch(view)
 	if err := s.flush(ctx); err != nil {
 		return err
 	}
@@ -41,7 +43,6 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return wrap(s.path, err)
 	}
-	view := s.log.watch()
 	err = errors.Join(c.vacuumInto(ctx, part), c.Close())
 	marks := s.log.unwatch(view)
 	if err == nil {
@@ -58,7 +59,7 @@ func (s *Spool) Backup(ctx context.Context, path string) error {
 }
 
 // addMarks notes marks in a copy.
-func addMarks(path string, marks map[int64]int64) error {
+func addMarks(path string, marks [][2]int64) error {
 	if len(marks) == 0 {
 		return nil
 	}

@@ -67,24 +67,31 @@ func (s *Spool) Write(ctx context.Context, now time.Time, changes []sender.Chang
 }
 
 // moveMarks moves marks that will be taken back from the log to the file, where
-// that is one step with all else.
+// that is one step with all else: but not of those whose new place takes them back.
 func (s *Spool) moveMarks(ctx context.Context, changes []change, now int64) error {
 	var unset []change
 	var ids []int64
+	first := int64(never) // when one is due that may get a place again
 	marks := s.log.marks()
 	for _, c := range changes {
-		if _, ok := marks[c.ID]; ok && c.Kind == sender.NotSending {
+		again := c.Kind == sender.Later && s.log.reaches(nano(c.Due))
+		if again {
+			first = min(first, nano(c.Due))
+		}
+		if _, ok := marks[c.ID]; ok && (again || c.Kind == sender.NotSending) {
 			unset, ids = append(unset, c), append(ids, c.ID)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
+	if len(ids) > 0 {
+		err := s.write(ctx, &request{urgent: true, rows: len(ids), apply: func(t *tx) error { return t.markAll(ids) }})
+		if err != nil {
+			return err
+		}
+		if err := s.writeLog(unset, now); err != nil {
+			return err
+		}
 	}
-	err := s.write(ctx, &request{urgent: true, rows: len(ids), apply: func(t *tx) error { return t.markAll(ids) }})
-	if err != nil {
-		return err
-	}
-	return s.writeLog(unset, now)
+	return wrap(s.path, s.log.renewFor(first))
 }
 
 // forLog reports whether the log can have all changes: marks and ends of those
@@ -118,7 +125,7 @@ func (s *Spool) writeLog(changes []change, now int64) error {
 		switch c.Kind {
 		case sender.Sending:
 			e.kind, e.at = entryMarked, c.at
-		case sender.NotSending:
+		case sender.NotSending, sender.Later:
 			e.kind = entryUnmarked
 		case sender.EndedNow:
 			e.kind, e.at, e.detail = entryEnded, now, c.detail

@@ -182,6 +182,18 @@ func (t *tx) forgetEnded() error {
 	return t.nextPurge()
 }
 
+// renewLog is log.renewFor for who is not handed out, and so has no mark.
+func (t *tx) renewLog(due int64) error {
+	l := &t.s.log
+	if !t.locked {
+		return l.renewFor(due)
+	}
+	if due > l.top {
+		return nil
+	}
+	return l.renew()
+}
+
 // settleEnds brings the log to where the file is, after a commit.
 func (t *tx) settleEnds() {
 	l := &t.s.log

@@ -108,6 +108,7 @@ type lines struct {
 	lanes    map[string]*lane   // by stream; guarded by mu
 	empty    []*line            // may have nobody left; guarded by mu
 	canceled map[string]bool    // campaigns; written by the writer, guarded by mu for others
+	gone     map[int64]struct{} // recipients that have ended, or got another place, since the view that Take has; nil = it has none; guarded by mu
 	out      map[int64]handed   // recipients that are handed out; guarded by mu
 	lost     map[int64]struct{} // recipients that the file has as in flight, most of them since it was opened; guarded by mu
 }

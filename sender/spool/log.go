@@ -17,7 +17,8 @@ import (
 //
 // What the database says goes before the log: of a recipient that has ended there,
 // or has got another place in its line by sender.Later, the log says nothing. So
-// neither need be written twice. Open applies what the log has, moves its marks to
+// neither need be written twice. Whoever may get a place again that a mark in the
+// log is for needs it renewed before. Open applies what the log has, moves its marks to
 // the table inflight, and begins anew.
 type log struct {
 	path    string
@@ -27,6 +28,7 @@ type log struct {
 	f       *logFile        // nil when it is closed
 	results int64           // the last Seq that was given out
 	live    map[int64]int64 // who has a mark, and the place in the line: one who has another place has none
+	top     int64           // the file has no mark for a later place
 	ends    []logEnd        // not applied, by Seq
 	views   []*markView
 }
@@ -37,8 +39,18 @@ type logEnd struct {
 	detail      string // sender.Result in JSON
 }
 
-// markView collects the marks that held at some time since it began.
-type markView struct{ marks map[int64]int64 }
+// markView collects the marks that held at some time since it began: a recipient may
+// have had several, each at another place.
+type markView struct{ marks [][2]int64 }
+
+// pairs are marks as keepMarks wants them: id and place.
+func pairs(marks map[int64]int64) [][2]int64 {
+	list := make([][2]int64, 0, len(marks))
+	for id, at := range marks {
+		list = append(list, [2]int64{id, at})
+	}
+	return list
+}
 
 // maxPending is how many results the log has at most that are not applied.
 const maxPending = 4096
@@ -74,10 +86,43 @@ func (l *log) begin() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.live)
-	if err := l.f.begin(l.all()); err != nil {
+	if err := l.renew(); err != nil {
 		return err
 	}
 	return logDisk.syncFolder(filepath.Dir(l.path))
+}
+
+// renew makes the file have no marks but those that hold. mu is held.
+func (l *log) renew() error {
+	if err := l.f.begin(l.all()); err != nil {
+		return err
+	}
+	l.top = start.at
+	for _, at := range l.live {
+		l.top = max(l.top, at)
+	}
+	return nil
+}
+
+// renewFor renews the file if it may have a mark for a place that whoever is due
+// then can get. It is not for those that have a mark which holds.
+func (l *log) renewFor(due int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case due > l.top:
+		return nil
+	case l.f == nil:
+		return ErrClosed
+	}
+	return l.renew()
+}
+
+// reaches reports whether renewFor would renew.
+func (l *log) reaches(due int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return due <= l.top
 }
 
 // all is what a new region of the log begins with.
@@ -112,6 +157,7 @@ func (l *log) write(entries []logEntry, ls *lines) (first bool, err error) {
 			continue
 		case e.kind == entryMarked:
 			l.live[e.id] = e.at
+			l.top = max(l.top, e.at)
 			if !marked {
 				was.kind = entryUnmarked
 			}
@@ -145,7 +191,7 @@ func (l *log) write(entries []logEntry, ls *lines) (first bool, err error) {
 	for _, v := range l.views {
 		for _, e := range kept {
 			if e.kind == entryMarked {
-				v.marks[e.id] = e.at
+				v.marks = append(v.marks, [2]int64{e.id, e.at})
 			}
 		}
 	}
@@ -185,13 +231,13 @@ func (l *log) left(who []placed) {
 func (l *log) watch() *markView {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	v := &markView{marks: maps.Clone(l.live)}
+	v := &markView{marks: pairs(l.live)}
 	l.views = append(l.views, v)
 	return v
 }
 
 // unwatch ends a view and returns its marks.
-func (l *log) unwatch(v *markView) map[int64]int64 {
+func (l *log) unwatch(v *markView) [][2]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.views = slices.DeleteFunc(l.views, func(o *markView) bool { return o == v })

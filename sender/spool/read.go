@@ -190,6 +190,9 @@ func (t *tx) reschedule(queued []sender.Queued, due int64) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := t.renewLog(due); err != nil {
+		return 0, err
+	}
 	for _, q := range queued {
 		w := known[q.ID]
 		if w == nil || !t.s.lines.waits(w.id) {

@@ -174,7 +174,7 @@ func (s *Spool) loadLog() error {
 			return err
 		}
 	}
-	if err := s.w.c.keepMarks(s.log.marks()); err != nil {
+	if err := s.w.c.keepMarks(pairs(s.log.marks())); err != nil {
 		return err
 	}
 	return s.log.begin()
@@ -182,15 +182,11 @@ func (s *Spool) loadLog() error {
 
 // keepMarks notes in the file the marks of those that have not ended, nor another
 // place in their line.
-func (c *conn) keepMarks(marks map[int64]int64) error {
+func (c *conn) keepMarks(marks [][2]int64) error {
 	if len(marks) == 0 {
 		return nil
 	}
-	pairs := make([][2]int64, 0, len(marks))
-	for id, at := range marks {
-		pairs = append(pairs, [2]int64{id, at})
-	}
-	list, err := json.Marshal(pairs)
+	list, err := json.Marshal(marks)
 	if err != nil {
 		return err
 	}
@@ -207,7 +203,7 @@ func (s *Spool) closeLog() error {
 	if err := s.log.close(); err != nil || s.log.pending.Load() > 0 {
 		return err
 	}
-	if err := s.w.c.keepMarks(s.log.marks()); err != nil {
+	if err := s.w.c.keepMarks(pairs(s.log.marks())); err != nil {
 		return err
 	}
 	return logDisk.remove(s.log.path)

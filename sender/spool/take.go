@@ -121,6 +121,8 @@ func (t *taking) view() error {
 		return nil
 	}
 	ls.view++ // before it begins
+	ls.gone = map[int64]struct{}{}
+	defer func() { ls.gone = nil }()
 	if _, err := r.begin.exec(); err != nil {
 		return err
 	}
@@ -206,7 +208,9 @@ func (t *taking) line(l *line, n int) error {
 			break
 		}
 		l.cursor = r.key
-		if _, out := ls.out[r.ID]; !out || ahead == 0 {
+		_, out := ls.out[r.ID]
+		_, gone := ls.gone[r.ID]
+		if !gone && (!out || ahead == 0) {
 			kept = append(kept, r)
 		}
 	}
@@ -243,7 +247,7 @@ func (t *taking) read(line int64, from key, n int) (rows []row, err error) {
 		rows = append(rows, r)
 		return nil
 	}
-	if from.id > 0 {
+	if from != start {
 		if err := t.s.take.r.beside.query(add, line, from.at, from.id, int64(n)); err != nil {
 			return nil, err
 		}

@@ -25,7 +25,6 @@ type tx struct {
 	next     map[*line]int64 // of those that are thinned
 	emptied  []*line         // to be forgotten
 	canceled []string        // campaigns that are canceled by it
-	counted  [4]int64        // the numbers at its begin
 	probe    bool            // something must be written
 
 	ends     map[int64]*waiter // have ended by it
@@ -51,7 +50,6 @@ func (t *tx) all(group []*request) (err error) {
 			_, _ = t.rollback.exec() // fails if SQLite has rolled back by itself
 		}
 	}()
-	t.counted = t.numbers()
 	if err := t.applyLog(); err != nil {
 		return err
 	}
@@ -66,8 +64,11 @@ func (t *tx) all(group []*request) (err error) {
 	if err := t.finish(); err != nil {
 		return err
 	}
-	_, err = t.commit.exec()
-	return err
+	if _, err := t.commit.exec(); err != nil {
+		return err
+	}
+	t.counted = t.numbers()
+	return nil
 }
 
 // finish does what is done once for all.
@@ -98,8 +99,8 @@ func (t *tx) finish() error {
 }
 
 // numbers are what table counter has.
-func (t *tx) numbers() [4]int64 {
-	return [4]int64{t.recipients, t.results, t.lines, t.content}
+func (w *writer) numbers() [4]int64 {
+	return [4]int64{w.recipients, w.results, w.lines, w.content}
 }
 
 // first finds when the first of the lines are due that are thinned.
@@ -163,6 +164,9 @@ func (t *tx) settle(ok bool) {
 		ls.lost[id] = struct{}{}
 	}
 	for _, p := range t.left {
+		if ls.gone != nil {
+			ls.gone[p.key.id] = struct{}{}
+		}
 		if _, out := ls.out[p.key.id]; out {
 			delete(ls.out, p.key.id)
 			p.line.out--

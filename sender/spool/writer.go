@@ -59,7 +59,8 @@ type writer struct {
 	purge, purgeable, firstEnded           *stmt
 	save, forget                           *stmt
 
-	recipients, results, lines, content int64 // the last numbers that were given out
+	recipients, results, lines, content int64    // the last numbers that were given out
+	counted                             [4]int64 // of these, what the file has: less, if a transaction was rolled back
 	contents                            map[[32]byte]int64
 	hashes                              map[int64][32]byte
 	purgeAt                             int64 // nothing that has ended can be forgotten before
@@ -152,6 +153,7 @@ func (w *writer) load() error {
 		w.recipients, w.results, w.lines, w.content = integer(row[0]), integer(row[1]), integer(row[2]), integer(row[3])
 		return nil
 	})
+	w.counted = w.numbers()
 	if err != nil {
 		return err
 	}
