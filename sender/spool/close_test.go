@@ -27,4 +27,5 @@ func TestCloseClosesFiles(t *testing.T) {
 		require.False(t, strings.HasPrefix(name, dir), name)
 	}
 	require.NoFileExists(t, filepath.Join(dir, "x.db-wal"))
+	require.NoFileExists(t, filepath.Join(dir, "x.db-log"))
 }

@@ -44,6 +44,7 @@ func TestLocked(t *testing.T) {
 	require.ErrorContains(t, err, "by this process")
 	require.NoError(t, s.Close())
 	require.NoFileExists(t, path+"-wal", "the log is in the file, and no connection is left")
+	require.NoFileExists(t, path+"-log")
 	openAt(t, path)
 }
 
@@ -248,6 +249,19 @@ func TestEndedInLog(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, ended, 1, "it ends once")
 	require.EqualValues(t, 6, ended[0].Seq)
+}
+
+// TestLogOfLink: the log is found by each name of the file.
+func TestLogOfLink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "spool.db")
+	require.NoError(t, openAt(t, path).Close())
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(path, link))
+	s := openAt(t, link)
+	require.FileExists(t, path+"-log")
+	require.NoFileExists(t, link+"-log")
+	require.NoError(t, s.Close())
+	require.NoFileExists(t, path+"-log")
 }
 
 // schemaOf names the columns of all tables.

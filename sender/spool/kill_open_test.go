@@ -46,7 +46,7 @@ func (s *killSeries) fill(n int) {
 }
 
 // fileSuffixes are those of the files that belong together.
-var fileSuffixes = []string{"", "-wal", "-journal", "-shm"}
+var fileSuffixes = []string{"", "-wal", "-journal", "-shm", "-log"}
 
 // copyFile copies a file that nobody has open, and what belongs to it.
 func copyFile(t *testing.T, from, to string) {

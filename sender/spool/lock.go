@@ -15,10 +15,7 @@ import (
 // process however that ends. It is not on the database itself, so that other
 // programs can read that meanwhile.
 func lock(path string) (*os.File, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(real(path)+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +31,14 @@ func lock(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// real is where path leads to: what is beside the file is found by all its names.
+func real(path string) string {
+	if r, err := filepath.EvalSymlinks(path); err == nil {
+		return r
+	}
+	return path
 }
 
 // own writes who has the lock, for others to read. The lock does not depend on

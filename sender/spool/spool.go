@@ -165,7 +165,7 @@ func (s *Spool) loadLost() error {
 
 // loadLog brings the file to where the log is, and begins a new one.
 func (s *Spool) loadLog() error {
-	if err := s.log.open(s.path + "-log"); err != nil {
+	if err := s.log.open(real(s.path) + "-log"); err != nil {
 		return err
 	}
 	s.log.results = max(s.log.results, s.w.results)
