@@ -170,6 +170,7 @@ func TestOpenTornLog(t *testing.T) {
 		"an end":       {seal(leap+1, []byte("\x03\x04\x02\x02\x00")), 1, 2, nil},
 		"a torn end":   {seal(leap+1, []byte("\x03\x04\x02\x02\x00"))[:recordHead+3], 1, 3, nil},
 		"of no one":    {seal(leap+1, []byte("\x03\x7e\x02\x04\x00\x01\x7e\x02")), 1, 3, nil},
+		"no such kind": {seal(leap+1, []byte{9}), 0, 0, ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := filled(t, filepath.Join(t.TempDir(), "spool.db"), 3, 1)
