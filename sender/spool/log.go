@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -74,6 +75,8 @@ func (l *log) open(path string) (err error) {
 		}
 	})
 	if err != nil {
+		err = errors.Join(err, l.f.f.Close())
+		l.f = nil // lest closeLog removes what was not read
 		return fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
 	l.pending.Store(int64(len(l.ends)))

@@ -23,6 +23,7 @@ const (
 	recordHead = 16
 	regionSize = 64 << 20 // room, not size: the file has a hole
 	regionLong = 1 << 20  // or more, lest it is mostly the first record
+	leap       = 1 << 20  // of the number at Open: if a region's first record is damaged, the others must not follow a new one
 )
 
 // logEntry says something of a recipient. A mark's logEnd has an id and the
@@ -112,6 +113,7 @@ func (f *logFile) read(entry func(logEntry)) error {
 			f.number, f.region, newest = number, region, entries
 		}
 	}
+	f.number += leap
 	for _, e := range newest {
 		entry(e)
 	}
@@ -212,9 +214,9 @@ func readRecord(from io.ReaderAt, at int64) ([]byte, error) {
 	if n < recordHead || at+n > regionSize {
 		return nil, nil
 	}
-	rec := make([]byte, n)
-	if err := readFull(from, rec, at); err != nil {
-		return nil, notThere(err)
+	rec, err := io.ReadAll(io.NewSectionReader(from, at, n)) // grows with what is there
+	if err != nil || int64(len(rec)) < n {
+		return nil, err
 	}
 	if binary.LittleEndian.Uint32(rec) != crc32.Checksum(rec[4:], castagnoli) {
 		return nil, nil
