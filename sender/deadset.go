@@ -2,6 +2,7 @@ package sender
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/volleymail/volley/bounce"
@@ -56,4 +57,24 @@ func (st *site) firstDead(now time.Time) (until time.Time, why bounce.Reply) {
 		}
 	}
 	return until, why
+}
+
+// reaches reports whether a connection to a set of servers is open.
+func (d *dest) reaches(set string) bool {
+	return slices.ContainsFunc(d.sessions, func(c *session) bool {
+		return c.open != nil && (c.set == set || d.site.dead == nil)
+	})
+}
+
+// isTheOneToBlame reports whether it is rather this source than the servers that
+// fails: it reaches none of them, and another source is there to take over.
+func (d *dest) isTheOneToBlame(now time.Time) bool {
+	return (!d.worked || d.failures >= lostLimit) &&
+		slices.ContainsFunc(d.site.dests, func(o *dest) bool { return o.failures == 0 && !o.held(now) })
+}
+
+// recovered notes a delivery to a set of servers.
+func (d *dest) recovered(set string) {
+	d.holds, d.failures, d.worked = 0, 0, true
+	delete(d.site.dead, set)
 }

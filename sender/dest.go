@@ -309,20 +309,6 @@ func (d *dest) closed(c *session, err error, now time.Time) {
 	}
 }
 
-// reaches reports whether a connection to a set of servers is open.
-func (d *dest) reaches(set string) bool {
-	return slices.ContainsFunc(d.sessions, func(c *session) bool {
-		return c.open != nil && (c.set == set || d.site.dead == nil)
-	})
-}
-
-// isTheOneToBlame reports whether it is rather this source than the servers that
-// fails: it reaches none of them, and another source is there to take over.
-func (d *dest) isTheOneToBlame(now time.Time) bool {
-	return (!d.worked || d.failures >= lostLimit) &&
-		slices.ContainsFunc(d.site.dests, func(o *dest) bool { return o.failures == 0 && !o.held(now) })
-}
-
 // failureOf puts a connection's error in the words of package bounce.
 func (d *dest) failureOf(err error) *failure {
 	f := localFailure(bounce.StageConnect, bounce.Status{4, 4, 1}, err) // RFC 3463 §3.5
@@ -398,12 +384,6 @@ func (d *dest) holdUntil(until time.Time, why bounce.Reply, now time.Time) {
 func (st *site) tellHeld(source string, why bounce.Reply, until, now time.Time) {
 	st.s.cfg.log.Warn("destination held", "site", st.name, "source", source, "until", until, "reply", why.String())
 	st.s.cfg.Observe(Event{Kind: EventHeld, Time: now, Site: st.name, Source: source, Host: why.Host, Reply: why, At: until})
-}
-
-// recovered notes a delivery to a set of servers.
-func (d *dest) recovered(set string) {
-	d.holds, d.failures, d.worked = 0, 0, true
-	delete(d.site.dead, set)
 }
 
 // forgettable reports whether a new destination would know as much.
