@@ -428,13 +428,7 @@ func TestOneDeadSource(t *testing.T) {
 		sb, _, cfg := simple(t, sendertest.Behavior{Latency: 50 * time.Millisecond})
 		cfg.Sources = []sender.Source{{Name: "a"}, {Name: "b"}}
 		cfg.Retry.MaxAttempts = 1
-		var n atomic.Int64
-		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if n.Add(1) == 1 {
-				return nil, fmt.Errorf("cannot bind")
-			}
-			return sb.Dial(ctx, network, addr)
-		}
+		cfg.Dial = firstFails(sb)
 		s := start(t, cfg)
 		res := s.SendAll(context.Background(), letters(20, "a.example")...)
 		shutdown(t, s)

@@ -117,6 +117,17 @@ func TestRollupBeginsWithADeadCustomer(t *testing.T) {
 	})
 }
 
+// firstFails dials into the sandbox, but for the first time.
+func firstFails(sb *sendertest.Sandbox) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	var n atomic.Int64
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if n.Add(1) == 1 {
+			return nil, fmt.Errorf("cannot bind")
+		}
+		return sb.Dial(ctx, network, addr)
+	}
+}
+
 // A source that reaches none of a provider's servers is not taken for customers
 // that are dead: the other source carries the mail.
 func TestRollupDeadSource(t *testing.T) {
@@ -124,13 +135,7 @@ func TestRollupDeadSource(t *testing.T) {
 		sb, cfg, domains := rolledUp(t, 10, func(int) sendertest.Behavior { return sendertest.Behavior{Latency: 50 * time.Millisecond} })
 		cfg.Sources = []sender.Source{{Name: "a"}, {Name: "b"}}
 		cfg.Retry.MaxAttempts = 1
-		var n atomic.Int64
-		cfg.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if n.Add(1) == 1 {
-				return nil, fmt.Errorf("cannot bind")
-			}
-			return sb.Dial(ctx, network, addr)
-		}
+		cfg.Dial = firstFails(sb)
 		s := start(t, cfg)
 		results := s.SendAll(context.Background(), letters(5, domains...)...)
 		shutdown(t, s)
